@@ -1,0 +1,1 @@
+"""LLM engines: one Protocol with two verbs, generate and score."""

@@ -1,0 +1,120 @@
+"""The objects that travel from stage to stage: frozen, and one JSON line each on disk.
+
+Stages never import each other; `pipeline.py` passes these between them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+Decision = Literal["kept", "relabelled", "rejected"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """Base of the records: to and from one JSON object."""
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the record as a JSON-ready mapping, fields in declared order."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Rebuild the record from `to_row`'s mapping; unknown keys raise TypeError."""
+        return cls(**row)
+
+
+@dataclass(frozen=True)
+class Example(Record):
+    """One labelled text."""
+
+    text: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Candidate(Record):
+    """One text the LLM wrote when asked for `intended_label`; not yet judged."""
+
+    id: str
+    """`{round}-{label index}-{index}`: its place in the generation plan, unique in a run."""
+    text: str
+    intended_label: str
+    seed: int
+    """The seed of its sampling stream."""
+    prompt_id: str
+    """Fingerprint of the prompt it was written from."""
+    demonstrations: int = 0
+    """Which part of the examples stood in the prompt (the cross-fit fold; 0 when all did)."""
+    finished: bool = True
+    """Whether the model ended the text itself (end of line) before the token limit."""
+
+
+@dataclass(frozen=True)
+class LabelScores(Record):
+    """What the judge said of one candidate: log-probabilities in the order of the task's labels."""
+
+    candidate_id: str
+    log_probs: tuple[float, ...]
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Rebuild from JSON, where tuples are lists."""
+        return cls(candidate_id=row["candidate_id"], log_probs=tuple(row["log_probs"]))
+
+
+@dataclass(frozen=True)
+class Verdict(Record):
+    """The filter's decision on one candidate, with everything it rests on."""
+
+    candidate_id: str
+    decision: Decision
+    reason: str
+    """Reason code: "agrees", "relabelled", "disagrees", "low_margin", "too_short", "duplicate", ..."""
+    label: str
+    """The label to train on: the intended one, or the judge's if relabelled."""
+    label_probabilities: tuple[float, ...] = ()
+    """Calibrated, in the order of the task's labels; empty when the text was rejected before judging."""
+    log_probs: tuple[float, ...] = ()
+    """Uncalibrated label log-probabilities in nats, same order."""
+    margin: float = 0.0
+    """Probability of the intended label less the best other one, in [-1, 1]."""
+    weight: float = 1.0
+    """Weight in training."""
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Rebuild from JSON, where tuples are lists."""
+        tuples = {key: tuple(row[key]) for key in ("label_probabilities", "log_probs")}
+        return cls(**{**row, **tuples})
+
+
+@dataclass(frozen=True)
+class TrainingExample(Record):
+    """One row the adapter is trained on."""
+
+    text: str
+    label: str
+    source: Literal["real", "synthetic"]
+    weight: float = 1.0
+    label_probabilities: tuple[float, ...] = ()
+    """Soft target in the order of the task's labels; empty for a hard one."""
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Rebuild from JSON, where tuples are lists."""
+        return cls(**{**row, "label_probabilities": tuple(row["label_probabilities"])})
+
+
+@dataclass(frozen=True)
+class Prediction(Record):
+    """The classifier's answer to one text."""
+
+    text_id: str
+    label: str
+    probabilities: Mapping[str, float]
+    cut: bool = False
+    """Whether the text was too long and its middle was left out."""
