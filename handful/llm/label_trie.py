@@ -1,0 +1,84 @@
+"""The labels' token sequences as a tree, so that one forward pass scores them all, however they overlap.
+
+After a text, the tokens of all labels (less each last one) follow in one row; an attention mask lets every node see the
+text and its own ancestors only. Labels of one token need no node at all: the text's last position scores them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT = -1
+"""The position a text ends at; nodes are numbered from 0."""
+
+
+@dataclass(frozen=True)
+class LabelTrie:
+    """Label tokens as tree nodes and, per label, the (node, token) steps that spell it.
+
+    Node i stands for token `tokens[i]` read after the path to its parent; a step (node, token) scores `token` at the
+    node's position.
+    """
+
+    tokens: tuple[int, ...]
+    parents: tuple[int, ...]
+    steps: tuple[tuple[tuple[int, int], ...], ...]
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of extra positions each text needs."""
+        return len(self.tokens)
+
+    @property
+    def root_tokens(self) -> tuple[int, ...]:
+        """Distinct first tokens of the labels, sorted."""
+        return tuple(sorted({path[0][1] for path in self.steps}))
+
+    def depths(self) -> NDArray[np.int64]:
+        """Return each node's distance from the text's last position (1 for a first token), shape (n_nodes,)."""
+        depths: list[int] = []
+        for parent in self.parents:
+            depths.append(1 if parent == ROOT else depths[parent] + 1)
+        return np.array(depths, dtype=np.int64)
+
+    def visibility(self) -> NDArray[np.bool_]:
+        """Return which node sees which: itself and its ancestors, shape (n_nodes, n_nodes)."""
+        seen = np.eye(self.n_nodes, dtype=bool)
+        for node, parent in enumerate(self.parents):
+            if parent != ROOT:
+                seen[node] |= seen[parent]
+        return seen
+
+
+def build_label_trie(label_ids: Sequence[Sequence[int]], end_ids: Sequence[int]) -> LabelTrie:
+    """Build the tree of the labels' token ids.
+
+    Args:
+        label_ids: Token ids of each label, none empty.
+        end_ids: What follows a label in the prompt layout (a line end). It is appended to every label if one label is
+            the beginning of another: "New" would otherwise always beat "New York".
+
+    Raises:
+        ValueError: Two labels have the same tokens, or one has none.
+    """
+    paths = [tuple(ids) for ids in label_ids]
+    if any(not path for path in paths) or len(set(paths)) != len(paths):
+        raise ValueError("labels must be distinct and non-empty after tokenization")
+    if any(a != b and b[: len(a)] == a for a in paths for b in paths):
+        paths = [(*path, *end_ids) for path in paths]
+    tokens: list[int] = []
+    parents: list[int] = []
+    node_of: dict[tuple[int, ...], int] = {(): ROOT}
+    steps = []
+    for path in paths:
+        for depth in range(1, len(path)):
+            if path[:depth] not in node_of:
+                node_of[path[:depth]] = len(tokens)
+                tokens.append(path[depth - 1])
+                parents.append(node_of[path[: depth - 1]])
+        steps.append(tuple((node_of[path[:depth]], path[depth]) for depth in range(len(path))))
+    return LabelTrie(tuple(tokens), tuple(parents), tuple(steps))

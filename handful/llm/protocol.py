@@ -1,0 +1,93 @@
+"""What an LLM is to handful: two verbs, `generate` and `score`. Engines stand behind it and nothing above knows which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handful.prompts import Prompt
+
+FloatArray = NDArray[np.float64]
+OnProgress = Callable[[int], None]
+"""Called with the number of items just finished."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How continuations are drawn: temperature, then top_k, then one draw (or beam-sampling)."""
+
+    max_new_tokens: int
+    temperature: float = 1.0
+    top_k: int = 50
+    """0 samples from the whole vocabulary."""
+    num_beams: int = 1
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One continuation, up to the end of the line."""
+
+    text: str
+    finished: bool
+    """False when the token limit came first."""
+    n_tokens: int
+
+
+class LLM(Protocol):
+    """A causal language model.
+
+    Texts go in as `Prompt`s, whose shared prefix an engine should compute once. Results must not depend on how an
+    engine batches: `generate` draws item i from `seeds[i]` alone.
+    """
+
+    @property
+    def name(self) -> str:
+        """How the user named the model."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the weights; runs made with other weights are not mixed."""
+        ...
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of tokens of each text by itself."""
+        ...
+
+    def prompt_tokens(self, prompt: Prompt) -> tuple[int, bool]:
+        """Return a prompt's length in tokens, and whether its query had to be cut to fit."""
+        ...
+
+    def generate(self, prompt: Prompt, seeds: Sequence[int], sampling: Sampling) -> list[Generation]:
+        """Sample one line for each seed after the same prompt.
+
+        Raises:
+            ModelError: The prompt does not fit the model.
+        """
+        ...
+
+    def score(
+        self, prompts: Sequence[Prompt], targets: Sequence[str], *, on_progress: OnProgress | None = None
+    ) -> FloatArray:
+        """Score every target after every prompt.
+
+        The word-boundary space belongs to the target. The first token's probability is taken among the first tokens
+        of all targets (the rest of the vocabulary cancels in any comparison of labels), the later ones' among the
+        whole vocabulary.
+
+        Args:
+            prompts: What the model reads; those with the same prefix share its computation.
+            targets: Distinct, non-empty continuations, usually one per label.
+            on_progress: Called with the number of prompts just scored.
+
+        Returns:
+            Summed token log-probabilities in nats, shape (n_prompts, n_targets).
+
+        Raises:
+            ModelError: A prompt does not fit the model even with its query cut.
+        """
+        ...

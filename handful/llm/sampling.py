@@ -1,0 +1,142 @@
+"""Drawing tokens so that each text depends on its own seed alone, however the texts are batched.
+
+A text's random numbers are drawn up front from its seed; a step turns them into a token by inverting the cumulative
+distribution over the top-k tokens. Only the k best logits are ever sorted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from handful.llm.protocol import Sampling
+from handful.seeding import array_stream
+
+Step = Callable[[Tensor, Tensor], Tensor]
+"""(tokens (B,), rows of the previous step that they continue (B,)) -> next logits (B, V)."""
+
+
+def sample_rows(
+    first_logits: Tensor, step: Step, seeds: Sequence[int], sampling: Sampling, stop: Tensor
+) -> list[tuple[list[int], bool]]:
+    """Sample one continuation per seed after one prompt.
+
+    Args:
+        first_logits: Logits after the prompt, shape (1, V).
+        step: Advances the model; rows that have stopped are no longer among those it gets.
+        seeds: One per continuation.
+        sampling: Temperature, top_k and the token limit.
+        stop: Tokens that end a continuation, bool, shape (V,).
+
+    Returns:
+        Per seed the token ids (the stop token included) and whether it stopped by itself.
+    """
+    limit = sampling.max_new_tokens
+    uniform = torch.from_numpy(np.stack([array_stream(seed, "tokens").random(limit) for seed in seeds]))  # (n, T)
+    written: list[list[int]] = [[] for _ in seeds]
+    active = torch.arange(len(seeds))
+    logits = first_logits.expand(len(seeds), -1)
+    for position in range(limit):
+        tokens = _draw(logits, uniform[active, position], sampling)
+        for row, token in zip(active.tolist(), tokens.tolist(), strict=True):
+            written[row].append(token)
+        going = (~stop[tokens]).nonzero().squeeze(-1)
+        active = active[going]
+        if not len(active) or position + 1 == limit:
+            break
+        logits = step(tokens[going], going)
+    unfinished = set(active.tolist())
+    return [(ids, row not in unfinished) for row, ids in enumerate(written)]
+
+
+def _log_probs(logits: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+    """Return log-probabilities and ids of the top-k tokens, both (B, k), likeliest first."""
+    k = sampling.top_k if 0 < sampling.top_k < logits.shape[-1] else logits.shape[-1]
+    values, ids = logits.float().topk(k, dim=-1)
+    return (values / sampling.temperature).log_softmax(-1), ids
+
+
+def _draw(logits: Tensor, uniform: Tensor, sampling: Sampling) -> Tensor:
+    log_probs, ids = _log_probs(logits, sampling)
+    cumulative = log_probs.double().exp().cumsum(-1)
+    chosen = (cumulative < uniform.to(cumulative.device)[:, None] * cumulative[:, -1:]).sum(-1)
+    return ids.gather(-1, chosen.clamp(max=ids.shape[-1] - 1)[:, None]).squeeze(-1)
+
+
+@dataclass
+class _Beams:
+    """The unfinished continuations of one text, and the finished ones found so far."""
+
+    ids: list[list[int]]
+    scores: list[float]
+    rows: list[int]
+    finished: list[tuple[float, list[int]]] = field(default_factory=list)
+
+
+def beam_sample_rows(
+    first_logits: Tensor, step: Step, seeds: Sequence[int], sampling: Sampling, stop: Tensor
+) -> list[tuple[list[int], bool]]:
+    """Beam-sampling: each text keeps `num_beams` continuations, drawn without replacement by Gumbel-top-k.
+
+    The best by mean token log-probability is returned. Arguments and result as in `sample_rows`.
+
+    Reference: Kool et al. 2019, "Stochastic Beams and Where to Find Them", section 3.1 (Gumbel-top-k sampling).
+    """
+    width = sampling.num_beams
+    noise = [array_stream(seed, "beams") for seed in seeds]
+    texts = [_Beams(ids=[[]], scores=[0.0], rows=[index]) for index in range(len(seeds))]
+    logits = first_logits.expand(len(seeds), -1)
+    for position in range(sampling.max_new_tokens):
+        log_probs, ids = (part.cpu().numpy() for part in _log_probs(logits, sampling))
+        for text, generator in zip(texts, noise, strict=True):
+            if text.rows:
+                _extend(text, log_probs, ids, generator, stop, width)
+        parents = [row for text in texts for row in text.rows]
+        if not parents or position + 1 == sampling.max_new_tokens:
+            break
+        tokens = [ids_[-1] for text in texts for ids_ in text.ids]
+        row = 0
+        for text in texts:
+            text.rows = list(range(row, row + len(text.rows)))
+            row += len(text.rows)
+        logits = step(torch.tensor(tokens, device=first_logits.device), torch.tensor(parents))
+    return [_best(text) for text in texts]
+
+
+def _extend(
+    text: _Beams,
+    log_probs: np.ndarray,
+    ids: np.ndarray,
+    generator: np.random.Generator,
+    stop: Tensor,
+    width: int,
+) -> None:
+    totals = np.array(text.scores)[:, None] + log_probs[text.rows]  # (beams, k)
+    perturbed = totals + generator.gumbel(size=totals.shape)
+    order = np.argsort(-perturbed, axis=None, kind="stable")[: 2 * width]
+    kept_ids, kept_scores, kept_rows = [], [], []
+    for flat in order:
+        beam, column = divmod(int(flat), totals.shape[1])
+        token = int(ids[text.rows[beam], column])
+        continued = [*text.ids[beam], token]
+        if bool(stop[token]):
+            text.finished.append((float(totals[beam, column]) / len(continued), continued))
+        elif len(kept_ids) < width:
+            kept_ids.append(continued)
+            kept_scores.append(float(totals[beam, column]))
+            kept_rows.append(text.rows[beam])
+    done = len(text.finished) >= width
+    text.ids, text.scores, text.rows = (kept_ids, kept_scores, [] if done else kept_rows)
+    if done:
+        text.ids, text.scores = [], []
+
+
+def _best(text: _Beams) -> tuple[list[int], bool]:
+    if text.finished:
+        return max(text.finished)[1], True
+    best = max(range(len(text.ids)), key=lambda index: text.scores[index])
+    return text.ids[best], False

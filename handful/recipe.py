@@ -1,0 +1,308 @@
+"""How a task is worked: one frozen dataclass per stage, and the presets `paper`, `default`, `fast`, `accurate`.
+
+The docstring under each field is its help text. Nothing in a recipe is specific to a task.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from handful.errors import RecipeError
+
+_STRICT_KEYS = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+
+@dataclass(frozen=True)
+class PromptRecipe:
+    """How every prompt is laid out."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT_KEYS
+    format: Literal["plain", "chat"] = "plain"
+    """`plain` text, or the model's own `chat` template around it."""
+    max_text_tokens: int = 512
+    """A text longer than this is cut in its middle."""
+
+    def __post_init__(self) -> None:
+        _require(self.max_text_tokens >= 8, "prompt.max_text_tokens must be at least 8", self.max_text_tokens)
+
+
+@dataclass(frozen=True)
+class GenerateRecipe:
+    """How the LLM writes candidates (paper, section 3: sampling, temperature 1.0, top_k 50, 1 or 2 beams)."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT_KEYS
+    synthetic_per_label: int = 21
+    """N: how many kept examples each label should get."""
+    temperature: float = 1.0
+    """Softmax temperature; lower is safer and more alike."""
+    top_k: int = 50
+    """Sample among this many most likely tokens; 0 is the whole vocabulary."""
+    num_beams: int = 1
+    """1 samples plainly; 2 and more is beam-sampling: slower, likelier texts."""
+    max_new_tokens: int = 128
+    """Upper limit of a text; the texts are also held to twice the longest real example."""
+    demonstrations_per_prompt: int | None = 2
+    """How many examples of the label stand in one prompt, drawn anew for each batch; none means all."""
+    describe_label: bool = True
+    """Whether the prompt gives the label's description."""
+    batch_size: int = 32
+    """Texts per prompt; the unit that is saved."""
+    max_rounds: int = 6
+    """Stop after this many rounds of writing and filtering."""
+    max_candidates_per_label: int = 256
+    """Stop asking for a label after this many candidates."""
+    max_seconds: float | None = None
+    """Stop writing after this many seconds; the result then depends on the machine's speed."""
+
+    def __post_init__(self) -> None:
+        _require(self.synthetic_per_label >= 1, "generate.synthetic_per_label must be at least 1", self)
+        _require(self.temperature > 0, "generate.temperature must be above 0", self.temperature)
+        _require(self.top_k >= 0, "generate.top_k must be 0 or more", self.top_k)
+        _require(self.num_beams >= 1, "generate.num_beams must be at least 1", self.num_beams)
+        _require(self.max_new_tokens >= 1, "generate.max_new_tokens must be at least 1", self.max_new_tokens)
+        _require(self.batch_size >= 1, "generate.batch_size must be at least 1", self.batch_size)
+        _require(self.max_rounds >= 1, "generate.max_rounds must be at least 1", self.max_rounds)
+        _require(
+            self.demonstrations_per_prompt is None or self.demonstrations_per_prompt >= 1,
+            "generate.demonstrations_per_prompt must be at least 1, or null for all",
+            self.demonstrations_per_prompt,
+        )
+
+
+@dataclass(frozen=True)
+class FilterRecipe:
+    """Which candidates become training examples."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT_KEYS
+    method: Literal["agreement", "random", "none"] = "agreement"
+    """`agreement`: the LLM's own label must be the intended one; `random` and `none` are the ablations."""
+    cross_fit: bool = True
+    """Judge a candidate only with demonstrations that did not stand in its prompt."""
+    calibration: Literal["none", "mean", "match"] = "match"
+    """How the judge's label prior, estimated on the candidates, is taken out (see `calibration.py`)."""
+    min_margin: float = 0.0
+    """The intended label must lead the best other label by this much probability."""
+    relabel: bool = False
+    """Keep a candidate under the judge's label where the judge disagrees clearly, instead of dropping it."""
+    relabel_margin: float = 0.5
+    """How clearly: lead of the judge's label, in probability."""
+    min_words: int = 2
+    """Shorter candidates are malformed."""
+    max_length_ratio: float = 2.0
+    """A candidate of more than this times the words of the longest real example is malformed."""
+    near_duplicate: float = 0.7
+    """Jaccard similarity of word 3-grams from which two texts are the same."""
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.min_margin <= 1, "filter.min_margin must be in [0, 1]", self.min_margin)
+        _require(0 <= self.relabel_margin <= 1, "filter.relabel_margin must be in [0, 1]", self.relabel_margin)
+        _require(0 < self.near_duplicate <= 1, "filter.near_duplicate must be in (0, 1]", self.near_duplicate)
+        _require(self.min_words >= 1, "filter.min_words must be at least 1", self.min_words)
+        _require(self.max_length_ratio >= 1, "filter.max_length_ratio must be at least 1", self.max_length_ratio)
+
+
+@dataclass(frozen=True)
+class TrainRecipe:
+    """How the adapter is tuned (paper, section 4: LoRA rank 8, alpha 32, dropout 0.1, 100 epochs, Adam)."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT_KEYS
+    loss: Literal["label", "next_token"] = "label"
+    """`label`: cross-entropy over the task's labels only; `next_token`: over every token, as in the paper."""
+    lora_rank: int = 8
+    """Rank of the update."""
+    lora_alpha: int = 32
+    """Scale of the update, divided by the rank."""
+    lora_dropout: float = 0.0
+    """Dropout before the update."""
+    lora_target_modules: Literal["all-linear", "attention"] = "all-linear"
+    """Which linear layers get an update."""
+    learning_rate: float = 1e-3
+    """Peak learning rate."""
+    epochs: int = 12
+    """Passes over the training set."""
+    min_steps: int = 60
+    """At least this many optimizer steps: few examples get more epochs."""
+    batch_size: int = 8
+    """Examples per optimizer step, over all processes."""
+    warmup_fraction: float = 0.05
+    """Share of the steps with rising learning rate."""
+    schedule: Literal["linear", "constant"] = "linear"
+    """What the learning rate does after the warm-up."""
+    weight_decay: float = 0.0
+    """0 is Adam; above it AdamW."""
+    max_grad_norm: float | None = 1.0
+    """Gradients are clipped to this norm."""
+    real_weight: float = 2.0
+    """Weight of a real example; a synthetic one has its verdict's weight."""
+    soft_targets: bool = False
+    """Train on the judge's label probabilities instead of the one label."""
+
+    def __post_init__(self) -> None:
+        _require(self.lora_rank >= 1, "train.lora_rank must be at least 1", self.lora_rank)
+        _require(0 <= self.lora_dropout < 1, "train.lora_dropout must be in [0, 1)", self.lora_dropout)
+        _require(self.learning_rate > 0, "train.learning_rate must be above 0", self.learning_rate)
+        _require(self.epochs >= 1, "train.epochs must be at least 1", self.epochs)
+        _require(self.batch_size >= 1, "train.batch_size must be at least 1", self.batch_size)
+        _require(0 <= self.warmup_fraction < 1, "train.warmup_fraction must be in [0, 1)", self.warmup_fraction)
+        _require(self.real_weight > 0, "train.real_weight must be above 0", self.real_weight)
+
+
+@dataclass(frozen=True)
+class ClassifyRecipe:
+    """How the tuned model answers."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT_KEYS
+    calibration: Literal["none", "mean", "match"] = "none"
+    """How the tuned model's label prior, estimated on the judged candidates, is taken out."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that is chosen about a run, besides task, model and seed."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT_KEYS
+    name: str = "default"
+    """Name shown in results."""
+    prompt: PromptRecipe = field(default_factory=PromptRecipe)
+    generate: GenerateRecipe = field(default_factory=GenerateRecipe)
+    filter: FilterRecipe = field(default_factory=FilterRecipe)
+    train: TrainRecipe = field(default_factory=TrainRecipe)
+    classify: ClassifyRecipe = field(default_factory=ClassifyRecipe)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the recipe as nested mappings, for the manifest."""
+        return dataclasses.asdict(self)
+
+
+_DEFAULT = Recipe()
+PRESETS: dict[str, Recipe] = {
+    "default": _DEFAULT,
+    # The paper's settings to the letter; only what is exactly equivalent is done faster.
+    "paper": Recipe(
+        name="paper",
+        generate=GenerateRecipe(demonstrations_per_prompt=None, describe_label=False, max_rounds=20),
+        filter=FilterRecipe(cross_fit=False, calibration="none", near_duplicate=1.0),
+        train=TrainRecipe(
+            loss="next_token",
+            lora_dropout=0.1,
+            lora_target_modules="attention",
+            learning_rate=2e-4,
+            epochs=100,
+            min_steps=0,
+            warmup_fraction=0.0,
+            schedule="constant",
+            max_grad_norm=None,
+            real_weight=1.0,
+        ),
+    ),
+    "fast": dataclasses.replace(
+        _DEFAULT,
+        name="fast",
+        generate=GenerateRecipe(synthetic_per_label=10, max_rounds=2),
+        train=TrainRecipe(epochs=6, min_steps=40),
+    ),
+    "accurate": dataclasses.replace(
+        _DEFAULT,
+        name="accurate",
+        generate=GenerateRecipe(synthetic_per_label=60, max_rounds=12, max_candidates_per_label=600),
+        train=TrainRecipe(epochs=16),
+    ),
+}
+
+
+def load_recipe(spec: str = "default", overrides: tuple[str, ...] = ()) -> Recipe:
+    """Return a preset, or a YAML file's changes to one, with `stage.key=value` overrides applied in order.
+
+    A file may name the preset it starts from: `base: paper`.
+
+    Raises:
+        RecipeError: Unknown preset, file, key or a value out of range; names the key and the nearest known one.
+    """
+    changes: dict[str, Any] = {}
+    if spec in PRESETS:
+        base = PRESETS[spec]
+    else:
+        changes = _read_file(spec)
+        base_name = str(changes.pop("base", "default"))
+        if base_name not in PRESETS:
+            raise RecipeError(f"unknown base recipe {base_name!r}", where=spec, mend=_suggest(base_name, list(PRESETS)))
+        base = PRESETS[base_name]
+        changes.setdefault("name", Path(spec).stem)
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise RecipeError(f"{override!r} has no '='", where="--set", mend="Write stage.key=value.")
+        _place(changes, key.strip(), yaml.safe_load(value))
+    return _build(base, changes, where=spec)
+
+
+def recipe_from_dict(values: dict[str, Any]) -> Recipe:
+    """Rebuild a recipe from `Recipe.to_dict`."""
+    return _build(_DEFAULT, values, where="recipe")
+
+
+def _read_file(spec: str) -> dict[str, Any]:
+    path = Path(spec)
+    if not path.is_file():
+        mend = f"{_suggest(spec, list(PRESETS))} Or give the path of a YAML file."
+        raise RecipeError(f"unknown recipe {spec!r}", mend=mend)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"not readable as YAML: {' '.join(str(error).split())}", where=spec) from error
+    if not isinstance(values, dict):
+        raise RecipeError("a recipe file must be a mapping", where=spec, mend="Write for example `train: {epochs: 6}`.")
+    return values
+
+
+def _place(tree: dict[str, Any], dotted_key: str, value: object) -> None:
+    *parents, last = dotted_key.split(".")
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+    tree[last] = value
+
+
+def _build(base: Recipe, changes: dict[str, Any], *, where: str) -> Recipe:
+    merged = base.to_dict()
+    for key, value in changes.items():
+        if isinstance(merged.get(key), dict) and isinstance(value, dict):
+            merged[key] = {**merged[key], **value}
+        else:
+            merged[key] = value
+    try:
+        return TypeAdapter(Recipe).validate_python(merged)
+    except ValidationError as error:
+        raise _as_recipe_error(error, where) from error
+
+
+def _as_recipe_error(error: ValidationError, where: str) -> RecipeError:
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    key = ".".join(path)
+    if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+        known = PRESETS["default"].to_dict()
+        for parent in path[:-1]:
+            known = known[parent]
+        return RecipeError(f"unknown key {key!r}", where=where, mend=_suggest(path[-1], list(known)))
+    message = first["msg"].removeprefix("Value error, ")
+    prefix = "" if first["type"] == "value_error" else f"{key}: "
+    shown = "" if first["type"] == "value_error" else f" (got {first['input']!r})"
+    return RecipeError(f"{prefix}{message}{shown}", where=where, mend="")
+
+
+def _suggest(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
+
+
+def _require(condition: bool, rule: str, value: object) -> None:
+    if not condition:
+        shown = "" if dataclasses.is_dataclass(value) else f", got {value!r}"
+        raise ValueError(f"{rule}{shown}")
