@@ -1,0 +1,80 @@
+"""JSON as handful writes it: exact floats, no NaN, any string Python can hold, one object per line."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from handful.errors import RunError
+from handful.files import explained
+
+
+def fingerprint(value: object) -> str:
+    """Return 16 hex digits that name a JSON-like value, independent of the order of its keys.
+
+    Dataclasses count as their fields, tuples as lists.
+
+    Raises:
+        ValueError: The value holds NaN or infinity.
+        TypeError: The value is not JSON-like.
+    """
+    return hashlib.sha256(encode(value, sort_keys=True)).hexdigest()[:16]
+
+
+def encode(value: object, *, sort_keys: bool = False, indent: int | None = None) -> bytes:
+    """Return a value as JSON in UTF-8.
+
+    Raises:
+        ValueError: The value holds NaN or infinity.
+        TypeError: The value is not JSON-like.
+    """
+    text = json.dumps(
+        value, ensure_ascii=False, allow_nan=False, sort_keys=sort_keys, indent=indent, default=_plain_fields
+    )
+    # Only lone surrogates cannot be encoded, and Python's escape of them is the JSON escape: \ud83d.
+    # A high one followed by a low one is read back as the one character they stand for.
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _plain_fields(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def encode_lines(rows: Iterable[Mapping[str, Any]], name: str) -> list[bytes]:
+    """Return rows as JSON lines; the errors of `encode` say which row of `name` it was."""
+    lines = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            lines.append(encode(row) + b"\n")
+        except (TypeError, ValueError) as error:
+            error.add_note(f"in row {number} of {name}")
+            raise
+    return lines
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Read a JSON lines file; a last line that is still being written is left out.
+
+    Needs no lock: a published file is replaced as a whole.
+
+    Raises:
+        RunError: The file is missing or unreadable, or a line is not a JSON object.
+    """
+    with explained(path):
+        lines = path.read_bytes().split(b"\n")
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line) if line.strip() else None
+        except ValueError:
+            row = None if number == len(lines) else line
+        if row is not None and not isinstance(row, dict):
+            raise RunError("not a JSON object", where=f"{path}:{number}", mend="Correct or delete this line")
+        rows += [row] if row is not None else []
+    return rows

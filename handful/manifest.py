@@ -1,0 +1,160 @@
+"""The manifest of a run: which run a directory holds, and what to do if it is another one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from handful import files
+from handful.directories import recover_directory
+from handful.errors import RunError
+from handful.jsonl import encode
+
+MANIFEST = "manifest.json"
+LOCK = ".handful.lock"
+OLD = re.compile(r"old-\d+")
+_MOVING = ".handful-moving"
+_FORMAT = 1
+_ABSENT = object()
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """Read the manifest of a run, without taking its lock.
+
+    Returns:
+        A mapping with the keys `format`, `identity` and `environment`.
+
+    Raises:
+        RunError: The directory is missing, not a run directory, or its manifest is damaged.
+    """
+    where = str(directory)
+    if not directory.is_dir():
+        raise RunError("there is no such directory", where=where, mend="Give the directory of a run")
+    if not (directory / MANIFEST).exists():
+        raise RunError(f"not a run directory: no {MANIFEST}", where=where, mend="Give the directory of a run")
+    with files.explained(directory / MANIFEST):
+        data = (directory / MANIFEST).read_bytes()
+    try:
+        manifest = json.loads(data)
+    except ValueError:
+        manifest = None
+    if not isinstance(manifest, dict) or not {"format", "identity", "environment"} <= manifest.keys():
+        mend = "Use another directory, or pass --force to start anew"
+        raise RunError("damaged", where=str(directory / MANIFEST), mend=mend)
+    return manifest
+
+
+def refuse_foreign(directory: Path) -> None:
+    """Check that a directory is missing, empty, or of a run, before anything is written there.
+
+    Raises:
+        RunError: It holds something else, or cannot be read.
+    """
+    with files.explained(directory):
+        if not directory.exists() or (directory / MANIFEST).exists() or (directory / _MOVING).exists():
+            return
+        foreign = sorted(path.name for path in _contents(directory))
+    if foreign:
+        raise RunError(
+            f"not a run directory: it has {foreign[0]} but no {MANIFEST}",
+            where=str(directory),
+            mend="Give a new or empty directory",
+        )
+
+
+def settle_manifest(directory: Path, manifest: Mapping[str, Any], *, force: bool) -> dict[str, Any]:
+    """Write the manifest of a new run, or check that of the run which is there; `open_run` describes both.
+
+    Returns:
+        The manifest on disk.
+
+    Raises:
+        RunError: The directory holds another run and `force` is not given, or the disk fails.
+    """
+    wanted = {"format": _FORMAT, "identity": manifest["identity"], "environment": manifest["environment"]}
+    data = encode(wanted, indent=2) + b"\n"
+    if not (directory / MANIFEST).exists():
+        files.write_atomic(directory / MANIFEST, data)
+        return read_manifest(directory)
+    try:
+        stored = read_manifest(directory)
+        _check_identity(directory, stored, json.loads(data))
+    except RunError:
+        if not force:
+            raise
+        move_away(directory)
+        files.write_atomic(directory / MANIFEST, data)
+        return read_manifest(directory)
+    return stored
+
+
+def _check_identity(directory: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    changed = list(_differences(stored["identity"], wanted["identity"]))
+    if stored["format"] != wanted["format"]:
+        changed.insert(0, f"format: {stored['format']} -> {wanted['format']}")
+    if changed:
+        more = f", and {len(changed) - 3} more" if len(changed) > 3 else ""
+        raise RunError(
+            f"holds a run with other settings ({', '.join(changed[:3])}{more})",
+            where=str(directory),
+            mend="Use another directory, or pass --force to start anew; the old run is then kept below it as old-<n>",
+        )
+
+
+def _differences(old: Any, new: Any, place: str = "") -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in dict.fromkeys([*old, *new]):
+            yield from _differences(old.get(key, _ABSENT), new.get(key, _ABSENT), f"{place}.{key}".lstrip("."))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, pair in enumerate(zip(old, new, strict=True)):
+            yield from _differences(*pair, f"{place}.{index}")
+    elif old != new:
+        yield f"{place}: {_shown(old)} -> {_shown(new)}"
+
+
+def _shown(value: Any) -> str:
+    if value is _ABSENT:
+        return "absent"
+    if isinstance(value, list):
+        return f"{len(value)} items"
+    text = encode(value).decode()
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def _contents(directory: Path) -> list[Path]:
+    def ours(name: str) -> bool:
+        return name.startswith(LOCK) or name == _MOVING or name.endswith(files.TEMPORARY) or bool(OLD.fullmatch(name))
+
+    return [path for path in directory.iterdir() if not ours(path.name)]
+
+
+def finish_moving(directory: Path) -> None:
+    """Finish moving an old run away if that was killed.
+
+    Raises:
+        RunError: The disk does not let us.
+    """
+    if (directory / _MOVING).exists():
+        move_away(directory)
+
+
+def move_away(directory: Path) -> None:
+    """Move the run in a directory to `old-<n>` below it.
+
+    The parts go to a directory of a fixed name first: a kill half-way cannot spread them over two.
+
+    Raises:
+        RunError: The disk does not let us.
+    """
+    moving = directory / _MOVING
+    recover_directory(directory / "adapter")
+    files.make_directory(moving)
+    with files.explained(directory, 0):
+        for path in sorted(_contents(directory)):
+            files.rename_synced(path, moving / path.name)
+        taken = [int(path.name[4:]) for path in directory.iterdir() if OLD.fullmatch(path.name)]
+        files.sync_directory(directory)
+        files.rename_synced(moving, directory / f"old-{max(taken, default=0) + 1}")

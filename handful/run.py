@@ -1,0 +1,259 @@
+"""The run directory: a stage is named by its inputs, computed once, and read back from disk ever after.
+
+Killed at any point, the same calls finish the run with the same bytes: fresh and resumed runs take the same path
+(every step is read from its file), and nothing that depends on the clock or on the machine goes into those files.
+
+    manifest.json   what the run is (identity) and where it was made (environment)
+    *.jsonl, ...    the published results; rewritten from the steps
+    reviews.jsonl   appended by people, never rewritten
+    adapter/        the classifier
+    steps/          outputs of the stages and checkpoints; internal
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from handful import files
+from handful.directories import SUMS, recover_directory, verify_directory, write_directory_atomic
+from handful.errors import AdapterError, RunError
+from handful.jsonl import encode, encode_lines, fingerprint, read_jsonl
+from handful.manifest import LOCK, MANIFEST, OLD, finish_moving, read_manifest, refuse_foreign, settle_manifest
+from handful.outputs import LineWriter, atomic_lines
+
+__all__ = ["LineWriter", "Run", "atomic_lines", "fingerprint", "open_run", "read_jsonl", "read_manifest"]
+
+_STEPS = "steps"
+_ADAPTER = "adapter"
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """An open run directory, locked by this process; made by `open_run`. Not for concurrent threads."""
+
+    directory: Path
+    manifest: Mapping[str, Any]
+    """As on disk: the identity of this run, the environment of its first start."""
+
+    @property
+    def adapter_dir(self) -> Path:
+        """Where the classifier is or will be."""
+        return self.directory / _ADAPTER
+
+    def step(self, name: str, inputs: object, work: Callable[[], Iterable[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+        """Return the rows of a stage, computing them only if they are not yet on disk for these inputs.
+
+        Args:
+            name: The stage, such as "generate".
+            inputs: Everything the rows depend on, JSON-like or dataclasses.
+            work: Computes the rows; must depend on nothing but `inputs`.
+
+        Returns:
+            The rows as read back from JSON: tuples are lists.
+
+        Raises:
+            RunError: The disk is full, failing or not writable.
+            ValueError: A row holds NaN or infinity.
+            TypeError: A row is not JSON-like.
+        """
+        path = self._internal(name, f"-{fingerprint(inputs)}.jsonl")
+        rows = _read_step(path)
+        if rows is None:
+            _write_step(path, encode_lines(work(), name))
+            rows = _read_step(path)
+        if rows is None:
+            raise RunError("reads back other than it was written", where=str(path), mend="Check the disk")
+        return rows
+
+    def _internal(self, name: str, suffix: str) -> Path:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"not a plain name: {name!r}")
+        return self.directory / _STEPS / f"{name}{suffix}"
+
+    def publish(self, name: str, rows: Iterable[Mapping[str, Any]]) -> Path:
+        """Write `<name>.jsonl`, such as candidates or predictions/test; `publish_file` says what it raises."""
+        return self.publish_file(f"{name}.jsonl", b"".join(encode_lines(rows, name)))
+
+    def publish_json(self, name: str, value: object) -> Path:
+        """Write `<name>.json`, such as results, for people to read; `publish_file` says what it raises."""
+        return self.publish_file(f"{name}.json", encode(value, indent=2) + b"\n")
+
+    def publish_file(self, name: str, data: bytes) -> Path:
+        """Write a file of the run, such as report.html, atomically; one with these bytes already is left alone.
+
+        Returns:
+            Its path.
+
+        Raises:
+            RunError: The disk is full, failing or not writable.
+            ValueError: The name leaves the run directory, or belongs to the run itself.
+        """
+        parts = name.split("/")
+        taken = name in {MANIFEST, "reviews.jsonl"} or parts[0] in {_STEPS, _ADAPTER}
+        if taken or OLD.fullmatch(parts[0]) or not all(map(_NAME.fullmatch, parts)):
+            raise ValueError(f"not a name to publish: {name!r}")
+        path = self.directory.joinpath(*parts)
+        files.make_directory(path.parent)
+        with files.explained(path):
+            same = path.is_file() and path.read_bytes() == data
+        if not same:
+            files.write_atomic(path, data)
+        return path
+
+    def append(self, name: str, row: Mapping[str, Any]) -> None:
+        """Add one row to `<name>.jsonl`, such as reviews; when this returns, it survives a power cut.
+
+        Raises:
+            RunError: The disk is full, failing or not writable; the file is as before.
+        """
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"not a plain name: {name!r}")
+        files.append_line(self.directory / f"{name}.jsonl", *encode_lines([row], name))
+
+    def adapter(self, inputs: object, work: Callable[[], Mapping[str, bytes]]) -> Path:
+        """Return the classifier directory, calling `work` for its files only if it is not there for these inputs.
+
+        A directory that was changed by hand is renamed to `adapter.damaged`, not overwritten.
+
+        Raises:
+            RunError: The disk is full, failing or not writable.
+        """
+        made_from = self._internal("adapter_dir", f"-{fingerprint(inputs)}.jsonl")
+        if self.adapter_dir.exists():
+            try:
+                verify_directory(self.adapter_dir)
+            except AdapterError as error:
+                _set_aside(self.adapter_dir, error.message)
+            else:
+                if _read_step(made_from) == [self._adapter_state()]:
+                    return self.adapter_dir
+        self.write_adapter(work())
+        _write_step(made_from, encode_lines([self._adapter_state()], "adapter"))
+        return self.adapter_dir
+
+    def _adapter_state(self) -> dict[str, str]:
+        with files.explained(self.adapter_dir):
+            return {SUMS: hashlib.sha256((self.adapter_dir / SUMS).read_bytes()).hexdigest()}
+
+    def write_adapter(self, contents: Mapping[str, bytes]) -> None:
+        """Replace the classifier directory at once; `write_directory_atomic` says what it raises."""
+        write_directory_atomic(self.adapter_dir, contents)
+
+    def save_checkpoint(self, key: str, data: bytes) -> None:
+        """Keep the state of a stage at work, and the verified state before it; older ones go.
+
+        Args:
+            key: Names stage and inputs, such as `f"train-{fingerprint(inputs)}"`.
+            data: The state.
+
+        Raises:
+            RunError: The disk is full, failing or not writable; the state before is still there.
+        """
+        older = self._checkpoints(key)
+        newest = int(older[0].stem.rpartition("-")[2]) if older else 0
+        path = self._internal(key, f"-checkpoint-{newest + 1:08d}.bin")
+        files.write_atomic(path, hashlib.sha256(data).digest(), data)
+        spare = next((path for path in older if _read_checkpoint(path) is not None), None)
+        for old in older:
+            if old != spare:
+                files.remove(old)
+
+    def load_checkpoint(self, key: str) -> bytes | None:
+        """Return the newest state that verifies, or None.
+
+        Raises:
+            RunError: A checkpoint cannot be read.
+        """
+        for path in self._checkpoints(key):
+            data = _read_checkpoint(path)
+            if data is not None:
+                return data
+            _log.warning("%s: damaged; going back to the one before", path)
+            files.remove(path)
+        return None
+
+    def clear_checkpoints(self, key: str) -> None:
+        """Delete the states of a stage; call it when the output stands, also when it already stood."""
+        for path in self._checkpoints(key):
+            files.remove(path)
+
+    def _checkpoints(self, key: str) -> list[Path]:
+        steps = self._internal(key, "").parent
+        pattern = re.compile(re.escape(key) + r"-checkpoint-\d{8}\.bin")
+        with files.explained(steps):
+            return sorted((path for path in steps.iterdir() if pattern.fullmatch(path.name)), reverse=True)
+
+
+def _trailer(body: bytes) -> bytes:
+    return encode({"sha256": hashlib.sha256(body).hexdigest(), "rows": body.count(b"\n")}) + b"\n"
+
+
+def _write_step(path: Path, lines: list[bytes]) -> None:
+    body = b"".join(lines)
+    files.write_atomic(path, body, _trailer(body))
+
+
+def _read_step(path: Path) -> list[dict[str, Any]] | None:
+    if not path.exists():
+        return None
+    with files.explained(path):
+        data = path.read_bytes()
+    body = data[: data.rfind(b"\n", 0, -1) + 1]
+    if data != body + _trailer(body):
+        _set_aside(path, "damaged")
+        return None
+    return [json.loads(line) for line in body.split(b"\n")[:-1]]
+
+
+def _read_checkpoint(path: Path) -> bytes | None:
+    with files.explained(path):
+        sealed = path.read_bytes()
+    return sealed[32:] if hashlib.sha256(sealed[32:]).digest() == sealed[:32] else None
+
+
+def _set_aside(path: Path, why: str) -> None:
+    damaged = path.with_name(f"{path.name}.damaged")
+    _log.warning("%s: %s; renamed to %s and made again", path, why, damaged.name)
+    files.remove(damaged)
+    with files.explained(path, 0):
+        files.rename_synced(path, damaged)
+
+
+@contextmanager
+def open_run(directory: Path, manifest: Mapping[str, Any], *, force: bool = False) -> Iterator[Run]:
+    """Create or reopen a run directory and hold its lock.
+
+    Args:
+        directory: Missing, empty, or a run directory.
+        manifest: `identity` (whatever decides the results: task, recipe, seed, model) is compared on reopening;
+            `environment` (versions, time, machine) is only kept from the first start.
+        force: If the directory holds a run of another identity, move it to `<directory>/old-<n>` and start anew.
+
+    Yields:
+        The run.
+
+    Raises:
+        RunError: Another process uses it, it holds another run or something else, or it cannot be written.
+    """
+    refuse_foreign(directory)
+    files.make_directory(directory, 0o700)
+    with files.locked(directory / LOCK, directory):
+        finish_moving(directory)
+        stored = settle_manifest(directory, manifest, force=force)
+        files.make_directory(directory / _STEPS)
+        for folder in (directory, *directory.iterdir()):
+            if not folder.is_symlink() and not OLD.fullmatch(folder.name):
+                files.sweep(folder)
+        recover_directory(directory / _ADAPTER)
+        files.repair_lines(directory / "reviews.jsonl")
+        yield Run(directory, stored)

@@ -1,0 +1,249 @@
+import errno
+import hashlib
+import os
+import re
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from handful import files
+from handful.directories import recover_directory, verify_directory, write_directory_atomic
+from handful.errors import AdapterError, RunError
+
+OLD = {"adapter_config.json": b"{}", "weights.safetensors": b"old" * 10}
+NEW = {"adapter_config.json": b'{"r": 8}', "weights.safetensors": b"new" * 20, "card.md": b"# card"}
+
+
+@pytest.fixture(autouse=True)
+def _reset() -> Iterator[None]:
+    yield
+    files.failpoint = files._pass
+
+
+def fail_at(number: int, error: BaseException) -> Callable[[str], None]:
+    seen = []
+
+    def failpoint(operation: str) -> None:
+        seen.append(operation)
+        if len(seen) == number:
+            raise error
+
+    return failpoint
+
+
+def operations(work: Callable[[], object]) -> list[str]:
+    seen: list[str] = []
+    files.failpoint = seen.append
+    work()
+    files.failpoint = files._pass
+    return seen
+
+
+def killed_at(number: int, work: Callable[[], object]) -> None:
+    """Run `work` in a child that is killed for real at its `number`-th change on disk."""
+    left = iter(range(1, 10_000))
+
+    def failpoint(operation: str) -> None:
+        if next(left) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if child == 0:
+        try:
+            files.failpoint = failpoint
+            work()
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    return {entry.name: entry.read_bytes() for entry in sorted(path.iterdir())}
+
+
+def test_write_atomic_syncs_before_it_replaces_and_the_directory_after(tmp_path: Path) -> None:
+    seen = operations(lambda: files.write_atomic(tmp_path / "a", b"1", b"2"))
+    temporary = ".a.handful-tmp"
+    assert seen == [
+        f"open {temporary}",
+        f"write {temporary}",
+        f"write {temporary}",
+        f"fsync {temporary}",
+        "replace a",
+        f"fsync {tmp_path.name}/",
+    ]
+    assert contents(tmp_path) == {"a": b"12"}
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO])
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, number: int, code: int) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    files.failpoint = fail_at(number, OSError(code, os.strerror(code)))
+    with pytest.raises(RunError) as caught:
+        files.write_atomic(tmp_path / "a", b"new", b"er")
+    assert contents(tmp_path) == {"a": b"old"}
+    assert os.strerror(code) in caught.value.message
+    assert caught.value.mend == files._MENDS[code]
+
+
+def test_the_disk_full_message_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=4096))
+    files.failpoint = fail_at(2, OSError(errno.ENOSPC, "No space left on device"))
+    with pytest.raises(RunError) as caught:
+        files.write_atomic(tmp_path / "results.json", b"x" * 12345)
+    assert str(caught.value) == (
+        f"{tmp_path / 'results.json'}: cannot be written: No space left on device "
+        "(12,345 bytes needed, 4,096 free). Free that space, then give the same command again: "
+        "it goes on where it stopped"
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_device_that_is_really_full_is_explained() -> None:
+    with pytest.raises(RunError, match=r"No space left on device \(3 bytes needed"), files.explained(Path("out"), 3):
+        Path("/dev/full").write_bytes(b"abc")
+
+
+def test_a_missing_parent_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="No such file or directory"):
+        files.write_atomic(tmp_path / "no" / "file", b"")
+
+
+def test_a_directory_appears_with_sums_that_sha256sum_can_check(tmp_path: Path) -> None:
+    write_directory_atomic(tmp_path / "adapter", NEW)
+    sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(NEW.items()))
+    assert contents(tmp_path / "adapter") == {**NEW, "SHA256SUMS": sums.encode()}
+    verify_directory(tmp_path / "adapter")
+
+
+def replacing(tmp_path: Path) -> Callable[[], None]:
+    write_directory_atomic(tmp_path / "adapter", OLD)
+    return lambda: write_directory_atomic(tmp_path / "adapter", NEW)
+
+
+def test_replacing_a_directory_survives_a_kill_at_every_point(tmp_path: Path) -> None:
+    (tmp_path / "measure").mkdir()
+    count = len(operations(replacing(tmp_path / "measure")))
+    assert count > 15
+    found = []
+    for number in range(1, count + 1):
+        root = tmp_path / str(number)
+        root.mkdir()
+        killed_at(number, replacing(root))
+        recover_directory(root / "adapter")
+        verify_directory(root / "adapter")
+        found.append((root / "adapter" / "weights.safetensors").read_bytes())
+        write_directory_atomic(root / "adapter", NEW)
+        assert contents(root / "adapter").keys() == {*NEW, "SHA256SUMS"}
+        assert [path.name for path in root.iterdir()] == ["adapter"]
+    assert set(found) == {OLD["weights.safetensors"], NEW["weights.safetensors"]}
+    assert found == sorted(found, key=lambda data: data == NEW["weights.safetensors"])
+
+
+def test_replacing_a_directory_survives_a_full_disk_at_every_point(tmp_path: Path) -> None:
+    (tmp_path / "measure").mkdir()
+    for number in range(1, len(operations(replacing(tmp_path / "measure"))) + 1):
+        root = tmp_path / str(number)
+        root.mkdir()
+        work = replacing(root)
+        files.failpoint = fail_at(number, OSError(errno.ENOSPC, "No space left on device"))
+        with pytest.raises(RunError) as caught:
+            work()
+        assert caught.value.where.startswith(str(root))
+        files.failpoint = files._pass
+        verify_directory(root / "adapter")
+        assert not list(root.glob("*.handful-tmp"))
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a\\b", "SHA256SUMS", "a\nb"])
+def test_only_plain_names_go_into_a_directory(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="not a plain file name"):
+        write_directory_atomic(tmp_path / "adapter", {name: b""})
+    assert list(tmp_path.iterdir()) == []
+
+
+def _flip(path: Path) -> None:
+    data = bytearray((path / "weights.safetensors").read_bytes())
+    data[5] ^= 1
+    (path / "weights.safetensors").write_bytes(bytes(data))
+
+
+def _link(path: Path) -> None:
+    (path / "weights.safetensors").rename(path.parent / "elsewhere")
+    (path / "weights.safetensors").symlink_to(path.parent / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (_flip, "weights.safetensors was changed"),
+        (_link, "weights.safetensors is a link or a directory"),
+        (lambda path: (path / "weights.safetensors").unlink(), "weights.safetensors is missing"),
+        (lambda path: (path / "extra.bin").write_bytes(b""), "extra.bin does not belong to it"),
+        (lambda path: (path / "sub").mkdir(), "sub does not belong to it, sub is a link or a directory"),
+        (lambda path: (path / "SHA256SUMS").write_text("rubbish\n"), "SHA256SUMS is damaged"),
+        (lambda path: (path / "SHA256SUMS").write_text(f"{'0' * 64}  ../x\n"), "SHA256SUMS is damaged"),
+        (lambda path: (path / "SHA256SUMS").unlink(), "cannot be read: No such file or directory"),
+    ],
+)
+def test_a_harmed_directory_is_refused(tmp_path: Path, harm: Callable[[Path], None], message: str) -> None:
+    write_directory_atomic(tmp_path / "adapter", OLD)
+    harm(tmp_path / "adapter")
+    with pytest.raises(AdapterError) as caught:
+        verify_directory(tmp_path / "adapter")
+    assert caught.value.message == message
+    assert caught.value.mend
+
+
+def test_a_failed_append_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.jsonl"
+    files.append_line(path, b'{"a": 1}\n')
+    for number in (1, 2, 3):
+        files.failpoint = fail_at(number, OSError(errno.ENOSPC, "No space left on device"))
+        with pytest.raises(RunError, match="No space left"):
+            files.append_line(path, b'{"a": 2}\n')
+        files.failpoint = files._pass
+        assert path.read_bytes() == b'{"a": 1}\n'
+    files.append_line(path, b'{"a": 3}\n')
+    assert path.read_bytes() == b'{"a": 1}\n{"a": 3}\n'
+
+
+def test_every_torn_last_line_is_cut_off_and_only_it(tmp_path: Path) -> None:
+    path, first, second = tmp_path / "reviews.jsonl", b'{"a": "x"}\n', '{"b": "ü"}\n'.encode()
+    for length in range(len(second) + 1):
+        path.write_bytes(first + second[:length])
+        files.repair_lines(path)
+        whole = length >= len(second) - 1  # a last line that lacks nothing but its newline counts
+        assert path.read_bytes() == (first + second if whole else first)
+    path.write_bytes(first + bytes(20))  # what a power cut can leave of an extended file
+    files.repair_lines(path)
+    assert path.read_bytes() == first
+    path.write_bytes(b"")
+    files.repair_lines(path)
+    assert path.read_bytes() == b""
+
+
+def test_a_held_lock_is_refused_and_says_by_whom(tmp_path: Path) -> None:
+    with (
+        files.locked(tmp_path / "l", tmp_path),
+        pytest.raises(RunError) as caught,
+        files.locked(tmp_path / "l", tmp_path),
+    ):
+        pytest.fail("two hold the lock")
+    assert re.fullmatch(
+        rf"{re.escape(str(tmp_path))}: in use by process {os.getpid()} since \d{{4}}-\S+\. "
+        "Wait until it ends, or use another path",
+        str(caught.value),
+    )
+    with files.locked(tmp_path / "l", tmp_path):
+        (tmp_path / "l.json").write_text("rubbish")
+        with pytest.raises(RunError, match="in use by another process"), files.locked(tmp_path / "l", tmp_path):
+            pytest.fail("two hold the lock")
+    with files.locked(tmp_path / "l", tmp_path):
+        assert (tmp_path / "l.json").exists()
+    assert not (tmp_path / "l.json").exists()
