@@ -6,6 +6,7 @@ Data sets and frames are known by what they can do; none of their packages is im
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,8 @@ def locate_examples_from(
     if isinstance(data, Mapping):
         known = ", ".join(str(key) for key in data)
         mend = f"Give one table or a list of (text, label) pairs; of several splits, one: {known}."
-        raise DataError(f"examples cannot be read from a {type(data).__name__}", where=name, mend=mend)
-    if hasattr(data, "collect") and hasattr(data, "columns"):
+        raise DataError(f"examples cannot be read from an object of type {type(data).__name__}", where=name, mend=mend)
+    if hasattr(data, "collect"):
         raise DataError("this is a lazy frame", where=name, mend="Collect it first: frame.collect().")
     if hasattr(data, "columns") or hasattr(data, "column_names"):
         pairs = _table_pairs(data, text_column, label_column, name)
@@ -52,7 +53,9 @@ def locate_examples_from(
         pairs = [_pair(item, text_column, label_column, f"{name}[{index}]") for index, item in enumerate(data)]
     else:
         raise DataError(
-            f"examples cannot be read from a {type(data).__name__}", where=name, mend="Give a path or a list."
+            f"examples cannot be read from an object of type {type(data).__name__}",
+            where=name,
+            mend="Give a path or a list.",
         )
     return [_located(text, label, f"{name}[{index}]") for index, (text, label) in enumerate(pairs)]
 
@@ -71,10 +74,10 @@ def _table_pairs(table: Any, text_column: str, label_column: str, name: str) -> 
 def _class_name(label: Any, names: Sequence[str], where: str) -> Any:
     if isinstance(label, str):
         return label
-    if not isinstance(label, int) or not 0 <= label < len(names):
+    if not isinstance(label, Integral) or not 0 <= int(label) < len(names):
         message = f"the label {label!r} is not one of the {len(names)} classes of the data set"
         raise DataError(message, where=where, mend="Is this a split without labels (-1)? Give a labelled one.")
-    return names[label]
+    return names[int(label)]
 
 
 def _pair(item: Any, text_column: str, label_column: str, where: str) -> tuple[Any, Any]:

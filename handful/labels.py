@@ -101,7 +101,7 @@ def check_line(value: str, what: str, where: str, limit: int) -> str:
         TaskError: If it is not.
     """
     if not value.strip():
-        raise TaskError(f"the {what} is empty", where=where, mend=f"Give the {what} a name, in quotes if need be.")
+        raise TaskError(f"the {what} is empty", where=where, mend="Fill it in, in quotes if need be.")
     if value != value.strip():
         message = f"the {what} {short(value)} has white space around it"
         raise TaskError(message, where=where, mend=f"Write it as {value.strip()!r}.")

@@ -157,7 +157,7 @@ def from_hub(name: str, *, test_split: Literal["test", "dev"] = "test", load: Ca
         try:
             table = load(**chosen.hub, split=split)
         # The hub's client lets its own and its HTTP library's errors through; most are no OSError.
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             message = f"the hub gave no data: {type(error).__name__}: {short(str(error), 200)}"
             mend = "Without a network, put the set in a folder and set HANDFUL_DATA to it."
             raise DataError(message, where=where, mend=mend) from error

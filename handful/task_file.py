@@ -99,5 +99,6 @@ def _read_rows(node: Node | None, what: str, folder: Path, columns: Mapping[str,
     for item in node.value:
         fields = item.fields("the example", ("text", "label"), required=("text", "label"))
         text = check_text(fields["text"].text("text"), fields["text"].where, limit=MAX_TEXT_CHARS)
-        found.append(Located(Example(text, fields["label"].text("label")), item.where))
+        label = check_text(fields["label"].text("label"), fields["label"].where, limit=MAX_TEXT_CHARS, what="label")
+        found.append(Located(Example(text, label), item.where))
     return found

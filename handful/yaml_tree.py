@@ -90,7 +90,7 @@ def read_yaml(path: str | Path) -> Node:
         raise TaskError(f"this is not valid YAML: {error.problem}{context}", where=where, mend=_QUOTING) from None
     except yaml.reader.ReaderError as error:
         where = f"{name}:{text.count(chr(10), 0, error.position) + 1}"
-        message = f"the character U+{ord(str(error.character)):04X} may not stand in YAML"
+        message = f"the character U+{ord(text[error.position]):04X} may not stand in YAML"
         raise TaskError(message, where=where, mend="Delete it.") from None
     except RecursionError:
         raise TaskError("the lists or mappings are nested too deeply", where=name, mend=_QUOTING) from None
