@@ -1,0 +1,23 @@
+"""Every limit on what is read, in one place, so that an error can name it and a reader can look it up."""
+
+MAX_TEXT_CHARS = 100_000
+"""Longest example or test text, in characters."""
+
+MAX_LONG_TEXT_CHARS = 10_000_000
+"""Longest text to predict (it is cut later), and longest single CSV field, in characters."""
+
+MAX_LINE_BYTES = 64 * 2**20
+"""Longest line of any text file, in bytes: a file without line ends must not fill the memory."""
+
+MAX_YAML_BYTES = 1_000_000
+"""Largest task file; longer lists of examples belong into a CSV file."""
+
+MAX_LABELS = 1_000
+"""Most labels in one task."""
+
+# YAML gives up on keys over 1,024 characters, and quoting can make one character six.
+MAX_LABEL_CHARS = 150
+"""Longest label name or verbalizer, in characters."""
+
+MAX_INSTRUCTION_CHARS = 10_000
+"""Longest instruction or label description, in characters."""

@@ -1,0 +1,80 @@
+"""Whether labelled texts fit a task's labels and each other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from handful.errors import DataError, TaskError
+from handful.readers import Located
+from handful.records import Example
+from handful.wording import did_you_mean, listing, short
+
+
+def same_text(text: str) -> str:
+    """Return what two texts share that count as the same: white space and case are ignored."""
+    return " ".join(text.split()).casefold()
+
+
+def check_known(rows: Iterable[Located], names: Sequence[str]) -> None:
+    """Check that every label is one of the task's.
+
+    Raises:
+        DataError: For the first that is not, with its place.
+    """
+    known = frozenset(names)
+    for example, where in rows:
+        if example.label not in known:
+            message = f"{short(example.label)} is not a label of the task ({listing(names)})"
+            mend = did_you_mean(example.label, names) or "Add it under labels, or correct the row."
+            raise DataError(message, where=where, mend=mend)
+
+
+def drop_repeats(rows: Iterable[Located]) -> tuple[list[Located], list[str]]:
+    """Return the rows with the first of each text only, and a warning if any were dropped.
+
+    Raises:
+        DataError: If the same text has two labels; names both places.
+    """
+    first: dict[str, Located] = {}
+    repeats: list[tuple[Located, Located]] = []
+    for row in rows:
+        other = first.setdefault(same_text(row.example.text), row)
+        if other is row:
+            continue
+        if other.example.label != row.example.label:
+            message = (
+                f"the text {short(row.example.text)} has the label {row.example.label!r} here "
+                f"and {other.example.label!r} at {other.where}"
+            )
+            raise DataError(message, where=row.where, mend="Keep the one that is right.")
+        repeats.append((row, other))
+    if not repeats:
+        return list(first.values()), []
+    row, other = repeats[0]
+    what = "example repeats another and is" if len(repeats) == 1 else "examples repeat others and are"
+    return list(first.values()), [f"{len(repeats)} {what} left out, first {row.where} (as {other.where})"]
+
+
+def leak_warnings(examples: Iterable[Example], test: Iterable[Located]) -> list[str]:
+    """Return a warning if test texts stand among the examples as well."""
+    known = {same_text(example.text) for example in examples}
+    leaked = [row for row in test if same_text(row.example.text) in known]
+    if not leaked:
+        return []
+    what = "test text is also an example" if len(leaked) == 1 else "test texts are also examples"
+    return [f"{len(leaked)} {what}, first {leaked[0].where}: {short(leaked[0].example.text)}"]
+
+
+def check_shots(examples: Iterable[Example], names: Sequence[str], least: int, where: str) -> None:
+    """Check that each label has at least so many examples.
+
+    Raises:
+        TaskError: With the count of every label, if one has fewer.
+    """
+    counts = Counter(example.label for example in examples)
+    few = [name for name in names if counts[name] < least]
+    if few:
+        listed = ", ".join(f"{short(name)} {counts[name]}" for name in names)
+        message = f"each label needs at least {least} example{'s' * (least > 1)}; there are {listed}"
+        raise TaskError(message, where=where, mend=f"Add examples of {listing(few)}.")
