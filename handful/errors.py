@@ -46,3 +46,7 @@ class RunError(HandfulError):
 
 class AdapterError(HandfulError):
     """A classifier directory is incomplete, damaged, or made for another base model."""
+
+
+class Interrupted(HandfulError):
+    """The user asked to stop; everything finished so far is saved."""

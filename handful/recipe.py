@@ -19,6 +19,12 @@ from handful.errors import RecipeError
 _STRICT_KEYS = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
 
+def _require(condition: bool, rule: str, value: object) -> None:
+    if not condition:
+        shown = "" if dataclasses.is_dataclass(value) else f", got {value!r}"
+        raise ValueError(f"{rule}{shown}")
+
+
 @dataclass(frozen=True)
 class PromptRecipe:
     """How every prompt is laid out."""
@@ -300,9 +306,3 @@ def _as_recipe_error(error: ValidationError, where: str) -> RecipeError:
 def _suggest(word: str, known: list[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1)
     return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
-
-
-def _require(condition: bool, rule: str, value: object) -> None:
-    if not condition:
-        shown = "" if dataclasses.is_dataclass(value) else f", got {value!r}"
-        raise ValueError(f"{rule}{shown}")

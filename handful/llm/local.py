@@ -126,8 +126,8 @@ class LocalLLM:
         if not self._on_cpu or not getattr(self._model, "_supports_attention_backend", False):
             return False
         ids = torch.arange(1, 13)[None] % self._model.config.vocab_size
-        plain = self._model.base_model(ids, use_cache=False).last_hidden_state[0, -1]
         with torch.inference_mode():
+            plain = self._model.base_model(ids, use_cache=False).last_hidden_state[0, -1]
             try:
                 prefix = self._compute_prefix_shared(tuple(ids[0, :7].tolist()))
                 hidden = self._forward_shared(prefix, ids[:, 7:], torch.arange(7, 12)[None])[0, -1]

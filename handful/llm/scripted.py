@@ -1,36 +1,43 @@
 """A small deterministic engine for tests and dry runs: no weights, no torch, answers in microseconds.
 
 It writes shuffled words of the examples in its prompt and scores labels by the words a text shares with the
-demonstrations: enough for every stage to have something to decide. It says nothing about a real LLM's quality.
+demonstrations; "tuned", by the words it shares with the training rows. Enough for every stage to have something to
+decide; it says nothing about a real LLM's quality.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
+from handful.errors import AdapterError, Interrupted
 from handful.llm.protocol import FloatArray, Generation, OnProgress, Sampling
 from handful.prompts import Prompt
 from handful.seeding import array_stream, derive_seed, stream
+from handful.training_plan import CheckpointStore, TrainingPlan
 
+NAME = "scripted"
+_ADAPTER_FILE = "scripted_adapter.json"
 _FILLER = ("really", "today", "again", "please", "still", "maybe", "also", "quite", "there", "soon", "never", "once")
 
 
 @dataclass(frozen=True)
 class ScriptedLLM:
-    """Deterministic stand-in for an LLM; `seed` makes different "models"."""
+    """Deterministic stand-in for an LLM; `learnt` counts per target the words seen in training."""
 
-    seed: int = 0
-    name: str = "scripted"
+    learnt: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    name: str = NAME
 
     @property
     def fingerprint(self) -> str:
         """Identity of the script."""
-        return f"scripted-{self.seed}"
+        return "scripted-1"
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count words."""
@@ -55,7 +62,7 @@ class ScriptedLLM:
         return np.array(rows, dtype=np.float64).reshape(len(prompts), len(targets))
 
     def _line(self, words: Sequence[str], seed: int, sampling: Sampling) -> Generation:
-        draw = stream(self.seed, "line", seed)
+        draw = stream(seed, "line")
         length = draw.randint(1, max(2, min(12, sampling.max_new_tokens)))
         text = " ".join(draw.choice([*words, *_FILLER]) for _ in range(length))
         return Generation(text, finished=draw.random() > 0.05, n_tokens=length)
@@ -63,15 +70,53 @@ class ScriptedLLM:
     def _score(self, prompt: Prompt, targets: Sequence[str]) -> list[float]:
         query = set((prompt.query or "").lower().split())
         segments = [segment.text for segment in prompt.prefix]
-        noise = array_stream(self.seed, "noise", derive_seed(0, json.dumps([prompt.query, *targets])))
+        noise = array_stream(0, "noise", derive_seed(0, json.dumps([prompt.query, *targets])))
         logits = noise.normal(size=len(targets)) * 0.5
         for index, target in enumerate(targets):
             # A demonstration is three segments: its text, the label marker, its label.
             shown = [segments[at - 2] for at in range(2, len(segments)) if segments[at] == target and at >= 2]
             logits[index] += sum(len(query & set(text.lower().split())) for text in shown) / (1 + len(shown))
+            logits[index] += sum(math.log1p(self.learnt.get(target, {}).get(word, 0)) for word in query)
         log_sum = math.log(np.exp(logits).sum())
         return [float(value) - log_sum for value in logits]
 
 
 def _words(prompt: Prompt) -> list[str]:
     return " ".join(segment.text for segment in prompt.prefix).split()
+
+
+def train_script(
+    plan: TrainingPlan, checkpoints: CheckpointStore, on_step: Callable[[int, int, float], bool]
+) -> dict[str, bytes]:
+    """Count words per label, one step of the plan at a time, with checkpoints like a real training.
+
+    Raises:
+        Interrupted: `on_step` returned True; the state is saved.
+    """
+    saved = checkpoints.load()
+    state = json.loads(saved) if saved else {"step": 0, "words": {}}
+    counts: dict[str, Counter[str]] = defaultdict(Counter, {k: Counter(v) for k, v in state["words"].items()})
+    size = plan.train.batch_size
+    for step in range(state["step"], plan.n_steps):
+        at = (step % plan.steps_per_epoch) * size
+        for row in plan.rows[at : at + size]:
+            counts[plan.targets[plan.labels.index(row.label)]].update(row.text.lower().split())
+        stop = on_step(step + 1, plan.n_steps, 1 / (step + 1))
+        if stop or (step + 1) % plan.steps_per_epoch == 0:
+            checkpoints.save(json.dumps({"step": step + 1, "words": counts}).encode())
+        if stop:
+            raise Interrupted(f"training stopped after step {step + 1} of {plan.n_steps}")
+    words = {target: dict(sorted(counter.items())) for target, counter in sorted(counts.items())}
+    return {_ADAPTER_FILE: json.dumps(words, ensure_ascii=True).encode()}
+
+
+def tuned_script(directory: Path) -> ScriptedLLM:
+    """Load what `train_script` learnt.
+
+    Raises:
+        AdapterError: The directory holds no scripted adapter.
+    """
+    try:
+        return ScriptedLLM(learnt=json.loads((directory / _ADAPTER_FILE).read_text()))
+    except (OSError, ValueError) as error:
+        raise AdapterError("not an adapter of the scripted model", where=str(directory)) from error

@@ -1,0 +1,206 @@
+"""What a classifier directory holds besides the PEFT adapter: prompt, labels, calibration, model card, `decision.json`.
+
+Prompt and adapter are saved together, so that serving cannot use another prompt than training.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from handful.directories import verify_directory
+from handful.errors import AdapterError
+from handful.prompts import Segment, classification_prefix, targets
+from handful.recipe import Recipe
+from handful.task import Task
+
+SPEC_FILE = "handful.json"
+FORMAT_VERSION = 1
+_REMAKE = "Make it again with `handful run`, or restore it from a copy."
+
+
+@dataclass(frozen=True)
+class ClassifierSpec:
+    """Everything a classifier is besides the weights."""
+
+    task_name: str
+    labels: tuple[str, ...]
+    targets: tuple[str, ...]
+    """What stands for each label behind the prompt."""
+    prefix: tuple[Segment, ...]
+    format: Literal["plain", "chat"]
+    max_text_tokens: int
+    shift: tuple[float, ...] | None
+    """Calibration: nats taken off each label's log-probability."""
+    base_model: str
+    base_model_fingerprint: str
+
+
+def classifier_spec(
+    task: Task,
+    recipe: Recipe,
+    *,
+    base_model: str,
+    base_model_fingerprint: str,
+    demonstrations: tuple[Any, ...] = (),
+    shift: tuple[float, ...] | None = None,
+) -> ClassifierSpec:
+    """Return the spec of a task's classifier; with demonstrations it is the in-context baseline."""
+    return ClassifierSpec(
+        task_name=task.name,
+        labels=task.label_names,
+        targets=targets(task, recipe.prompt.format),
+        prefix=classification_prefix(task, demonstrations),
+        format=recipe.prompt.format,
+        max_text_tokens=recipe.prompt.max_text_tokens,
+        shift=shift,
+        base_model=base_model,
+        base_model_fingerprint=base_model_fingerprint,
+    )
+
+
+def classifier_files(spec: ClassifierSpec, *, single_token_labels: bool, facts: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the files that go beside the adapter.
+
+    Args:
+        spec: The classifier.
+        single_token_labels: Whether every label is one token with the same space rule, as `pipeline("decision")` needs.
+        facts: What the model card tells: recipe, seed, counts.
+    """
+    values = {
+        "format_version": FORMAT_VERSION,
+        "task_name": spec.task_name,
+        "labels": list(spec.labels),
+        "targets": list(spec.targets),
+        "prefix": [{"text": segment.text, "trusted": segment.trusted} for segment in spec.prefix],
+        "format": spec.format,
+        "max_text_tokens": spec.max_text_tokens,
+        "shift": None if spec.shift is None else list(spec.shift),
+        "base_model": spec.base_model,
+        "base_model_fingerprint": spec.base_model_fingerprint,
+        "versions": {name: version(name) for name in ("handful", "torch", "transformers", "peft")},
+    }
+    # A shift per label cannot be said in decision.json: its probabilities would not be this classifier's.
+    speaks_decision = single_token_labels and spec.format == "plain" and not any(spec.shift or ())
+    files = {SPEC_FILE: _json(values), "README.md": _model_card(spec, facts, speaks_decision).encode()}
+    if speaks_decision:
+        # The adapter lies beside decision.json, not in a folder of its own: hence the dot.
+        files["decision.json"] = _json({"labels": {"choice": list(spec.targets)}, "adapter": "."})
+        files["decision_template.jinja"] = _decision_template(spec).encode()
+    return files
+
+
+def read_classifier(directory: Path) -> ClassifierSpec:
+    """Read a classifier directory's spec after verifying every file's checksum.
+
+    Raises:
+        AdapterError: Missing, damaged, or not a classifier directory.
+    """
+    if not (directory / SPEC_FILE).is_file():
+        inner = directory / "adapter" / SPEC_FILE
+        mend = f"Give {str(inner.parent)!r}." if inner.is_file() else "Give the adapter directory of a finished run."
+        raise AdapterError("not a classifier directory (no handful.json)", where=str(directory), mend=mend)
+    verify_directory(directory)
+    try:
+        values = json.loads((directory / SPEC_FILE).read_text(encoding="utf-8"))
+        if values["format_version"] > FORMAT_VERSION:
+            raise AdapterError(
+                f"made by a newer handful ({values['versions']['handful']})",
+                where=str(directory),
+                mend="Upgrade handful to read it.",
+            )
+        return ClassifierSpec(
+            task_name=values["task_name"],
+            labels=tuple(values["labels"]),
+            targets=tuple(values["targets"]),
+            prefix=tuple(Segment(**segment) for segment in values["prefix"]),
+            format=values["format"],
+            max_text_tokens=values["max_text_tokens"],
+            shift=None if values["shift"] is None else tuple(values["shift"]),
+            base_model=values["base_model"],
+            base_model_fingerprint=values["base_model_fingerprint"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise AdapterError(f"damaged {SPEC_FILE}: {error!r}", where=str(directory), mend=_REMAKE) from error
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode("utf-8", "surrogatepass")
+
+
+def _decision_template(spec: ClassifierSpec) -> str:
+    """Return the Jinja template that renders our prompt, cut where ours is cut into tokens.
+
+    Text of the task goes in as JSON string literals, so that none of it is Jinja.
+    """
+    split = "<|split|>"
+    head = split.join(segment.text for segment in spec.prefix)
+    return (
+        "{{- " + json.dumps(head, ensure_ascii=True) + " -}}"
+        "{%- set line = (state if state is string else state|tojson).split()|join(' ') -%}"
+        "{{- '<|split|>' ~ (' ' ~ line if line else '') ~ '<|split|>\\nLabel:' -}}"
+    )
+
+
+def _model_card(spec: ClassifierSpec, facts: Mapping[str, Any], speaks_decision: bool) -> str:
+    lines = [
+        "---",
+        "library_name: peft",
+        "pipeline_tag: text-classification",
+        "tags: [handful, lora, few-shot, synthetic-data]",
+        "---",
+        f"# {_plain(spec.task_name)}: text classifier",
+        "",
+        f"LoRA adapter for `{_plain(spec.base_model)}` (weights `{spec.base_model_fingerprint}`), made by handful from",
+        "a few labelled examples and texts the same model wrote and checked itself.",
+        "",
+        f"- Labels: {', '.join(f'`{_plain(label)}`' for label in spec.labels)}",
+        *(f"- {key}: {value}" for key, value in facts.items()),
+        "",
+        "## Use",
+        "",
+        "```python",
+        "from handful import Classifier",
+        "",
+        'classifier = Classifier.load("path/of/this/folder")',
+        'classifier.predict(["some text"]), classifier.predict_proba(["some text"])',
+        "```",
+        "",
+    ]
+    if speaks_decision:
+        criteria = json.dumps(dict.fromkeys(spec.labels), ensure_ascii=False).replace("null", "None")
+        lines += [
+            "With stock transformers and without handful (`decision_config` is needed: without it the settings here are",
+            "not read; `base_model` is a folder or hub id of the base model):",
+            "",
+            "```python",
+            "from transformers import pipeline",
+            "",
+            'decide = pipeline("decision", model=base_model, decision_config="path/of/this/folder")',
+            f'decide({{"state": "some text", "questions": {{"label": {{"type": "choice", "criteria": {criteria}}}}}}})',
+            "```",
+            "",
+        ]
+    else:
+        lines += [
+            "`pipeline(\"decision\")` of transformers cannot answer with this adapter: it needs labels of one token each,",
+            "the plain prompt, and no calibration shift.",
+            "",
+        ]
+    lines += [
+        "## Limits",
+        "",
+        "Probabilities are softmax values over the labels above, whatever the text. Training data includes text written",
+        "by the base model and carries its biases. Texts are read up to "
+        f"{spec.max_text_tokens} tokens; of longer ones the middle is left out.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.replace("`", "'").split())

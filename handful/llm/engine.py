@@ -1,0 +1,154 @@
+"""One base model as the pipeline sees it: an LLM to ask, something to tune, and the tuned LLM to ask.
+
+Heavy imports happen when a model is wanted, so a run whose stages are all on disk never loads one.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from handful.llm.protocol import LLM
+from handful.llm.scripted import NAME as SCRIPTED
+from handful.llm.scripted import ScriptedLLM, train_script, tuned_script
+from handful.training_plan import CheckpointStore, TrainingPlan
+
+if TYPE_CHECKING:
+    from handful.llm.loading import LoadedModel
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+OnStep = Callable[[int, int, float], bool]
+"""Called with (step, n_steps, loss); returning True saves a checkpoint and stops."""
+
+
+class Engine(Protocol):
+    """A base model by name."""
+
+    @property
+    def name(self) -> str:
+        """How the user named the model."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Return the identity of the weights without loading them; raises ModelError if they cannot be found."""
+        ...
+
+    def llm(self, *, max_text_tokens: int) -> LLM:
+        """Return the base model, loaded at the first call."""
+        ...
+
+    def train(self, plan: TrainingPlan, checkpoints: CheckpointStore, on_step: OnStep) -> dict[str, bytes]:
+        """Tune an adapter and return the files of its directory; see `train.train_adapter`."""
+        ...
+
+    def tuned(self, directory: Path, *, max_text_tokens: int) -> LLM:
+        """Return the base model with the adapter of a directory."""
+        ...
+
+    def single_token_labels(self, targets: tuple[str, ...]) -> bool:
+        """Return whether every target is one token of its own."""
+        ...
+
+
+@dataclass(frozen=True)
+class LocalEngine:
+    """A model that transformers loads in this process."""
+
+    name: str
+    device: DeviceName = "auto"
+    dtype: DtypeName = "auto"
+    load_in_4bit: bool = False
+    expected_fingerprint: str | None = None
+
+    def fingerprint(self) -> str:
+        """See `Engine.fingerprint`."""
+        from handful.llm.loading import model_fingerprint
+
+        return model_fingerprint(self.name)
+
+    def llm(self, *, max_text_tokens: int) -> LLM:
+        """See `Engine.llm`."""
+        return _shared_llm(self, max_text_tokens)
+
+    def train(self, plan: TrainingPlan, checkpoints: CheckpointStore, on_step: OnStep) -> dict[str, bytes]:
+        """See `Engine.train`."""
+        from handful.train import train_adapter
+
+        return train_adapter(self.load(), plan, checkpoints=checkpoints, on_step=on_step)
+
+    def tuned(self, directory: Path, *, max_text_tokens: int) -> LLM:
+        """See `Engine.tuned`."""
+        from handful.llm.loading import with_adapter
+        from handful.llm.local import LocalLLM
+
+        loaded = with_adapter(self.load(), directory, merge=not self.load_in_4bit)
+        return LocalLLM(loaded, max_text_tokens=max_text_tokens)
+
+    def single_token_labels(self, targets: tuple[str, ...]) -> bool:
+        """See `Engine.single_token_labels`."""
+        llm = self.llm(max_text_tokens=512)
+        return all(count == 1 for count in llm.count_tokens(targets))
+
+    def load(self) -> LoadedModel:
+        """Load the model anew."""
+        from handful.llm.loading import load_model
+
+        return load_model(
+            self.name,
+            device=self.device,
+            dtype=self.dtype,
+            load_in_4bit=self.load_in_4bit,
+            fingerprint=self.expected_fingerprint,
+        )
+
+
+@functools.lru_cache(maxsize=1)
+def _shared_llm(engine: LocalEngine, max_text_tokens: int) -> LLM:
+    from handful.llm.local import LocalLLM
+
+    return LocalLLM(engine.load(), max_text_tokens=max_text_tokens)
+
+
+@dataclass(frozen=True)
+class ScriptedEngine:
+    """The deterministic stand-in, for dry runs and tests: `--model scripted`."""
+
+    name: str = SCRIPTED
+
+    def fingerprint(self) -> str:
+        """See `Engine.fingerprint`."""
+        return ScriptedLLM().fingerprint
+
+    def llm(self, *, max_text_tokens: int) -> LLM:
+        """See `Engine.llm`."""
+        return ScriptedLLM()
+
+    def train(self, plan: TrainingPlan, checkpoints: CheckpointStore, on_step: OnStep) -> dict[str, bytes]:
+        """See `Engine.train`."""
+        return train_script(plan, checkpoints, on_step)
+
+    def tuned(self, directory: Path, *, max_text_tokens: int) -> LLM:
+        """See `Engine.tuned`."""
+        return tuned_script(directory)
+
+    def single_token_labels(self, targets: tuple[str, ...]) -> bool:
+        """See `Engine.single_token_labels`; stock transformers cannot load a script."""
+        return False
+
+
+def open_engine(
+    name: str,
+    *,
+    device: DeviceName = "auto",
+    dtype: DtypeName = "auto",
+    load_in_4bit: bool = False,
+    expected_fingerprint: str | None = None,
+) -> Engine:
+    """Return the engine for a model spec (see `loading.py`), or the stand-in for `scripted`."""
+    if name == SCRIPTED:
+        return ScriptedEngine()
+    return LocalEngine(name, device, dtype, load_in_4bit, expected_fingerprint)

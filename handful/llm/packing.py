@@ -1,0 +1,68 @@
+"""Several training examples in one row, so that no padding and no repeated instruction is computed.
+
+`[prefix][text 1][label nodes][text 2][label nodes]…` with a mask under which a text sees the prefix and itself, and a
+label node also its ancestors. Gradients are exactly those of separate rows (Prefix Grouper, arXiv 2506.05433). With
+`share_prefix=False` every example brings its own prefix: the plain layout, still without padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from handful.llm.label_trie import LabelTrie
+
+
+@dataclass(frozen=True)
+class Packed:
+    """One row of several examples."""
+
+    ids: Tensor
+    """Token ids, shape (1, T)."""
+    positions: Tensor
+    """Position of each token within its own example, shape (1, T)."""
+    mask: Tensor
+    """Which token sees which, bool, shape (1, 1, T, T)."""
+    ends: Tensor
+    """Index of each example's last own token before the label nodes, shape (B,)."""
+    owners: Tensor
+    """Which example a token belongs to, -1 for a shared prefix, shape (T,)."""
+
+
+def pack(
+    prefix: Sequence[int], texts: Sequence[Sequence[int]], trie: LabelTrie | None, *, share_prefix: bool = True
+) -> Packed:
+    """Lay out examples in one row.
+
+    Args:
+        prefix: Token ids all examples begin with, not empty.
+        texts: Each example's own token ids.
+        trie: Label nodes to put behind each text; None for none.
+        share_prefix: Whether the prefix stands there once or before every text.
+    """
+    shared = list(prefix) if share_prefix else []
+    own_prefix = [] if share_prefix else list(prefix)
+    node_ids = list(trie.tokens) if trie else []
+    ids, positions, owners, ends, starts = list(shared), list(range(len(shared))), [-1] * len(shared), [], []
+    depths = trie.depths().tolist() if trie else []
+    for owner, text in enumerate(texts):
+        own = [*own_prefix, *text]
+        starts.append(len(ids))
+        ids += own
+        positions += range(len(shared), len(shared) + len(own))
+        ends.append(len(ids) - 1)
+        ids += node_ids
+        positions += [len(shared) + len(own) - 1 + depth for depth in depths]
+        owners += [owner] * (len(own) + len(node_ids))
+    owner_of = torch.tensor(owners)
+    causal = torch.ones(len(ids), len(ids), dtype=torch.bool).tril()
+    mask = causal & ((owner_of[:, None] == owner_of[None]) | (owner_of[None] == -1))
+    if trie and trie.n_nodes:
+        visible = torch.from_numpy(trie.visibility())
+        for end in ends:
+            nodes = slice(end + 1, end + 1 + trie.n_nodes)
+            mask[nodes, nodes] = visible
+    return Packed(torch.tensor([ids]), torch.tensor([positions]), mask[None, None], torch.tensor(ends), owner_of)

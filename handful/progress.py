@@ -1,0 +1,49 @@
+"""How long work is watched and stopped; the library reports here and only `cli.py` prints."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Hears what a run is doing. A stage that is read from disk is reported with `skip`."""
+
+    def start(self, stage: str, total: int | None, unit: str) -> None:
+        """A stage begins; `total` counts `unit`s, None if unknown."""
+        ...
+
+    def advance(self, count: int) -> None:
+        """So many more units of the current stage are done."""
+        ...
+
+    def finish(self, summary: str) -> None:
+        """The current stage is done and saved."""
+        ...
+
+    def warn(self, message: str) -> None:
+        """Something the user should know, that does not stop the run."""
+        ...
+
+    def stop_requested(self) -> bool:
+        """Whether the user asked to stop; the run then saves and ends at the next whole batch."""
+        ...
+
+
+class Silent:
+    """A `Progress` that hears nothing and never stops."""
+
+    def start(self, stage: str, total: int | None, unit: str) -> None:
+        """Do nothing."""
+
+    def advance(self, count: int) -> None:
+        """Do nothing."""
+
+    def finish(self, summary: str) -> None:
+        """Do nothing."""
+
+    def warn(self, message: str) -> None:
+        """Do nothing."""
+
+    def stop_requested(self) -> bool:
+        """Never stop."""
+        return False

@@ -1,0 +1,127 @@
+"""What is wrong with a candidate before anyone asks for its label: malformed, a copy, or said before (paper, step 2)."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from datasketch import MinHash, MinHashLSH
+
+from handful.prompts import FIELD_MARKERS, one_line
+from handful.recipe import FilterRecipe
+from handful.records import Candidate, Example
+
+_SHINGLE_WORDS = 3
+_COPIED_WORDS = 8
+"""So many words in a row from a demonstration make a copy, however different the rest."""
+_PERMUTATIONS = 64
+
+Shingles = frozenset[tuple[str, ...]]
+
+
+def screen_candidates(
+    candidates: Sequence[Candidate], examples: Sequence[Example], recipe: FilterRecipe
+) -> dict[str, str]:
+    """Find the candidates that need no judging.
+
+    Earlier candidates win: a later one that repeats them is the duplicate.
+
+    Args:
+        candidates: In the order they were written.
+        examples: The real examples; their lengths bound what is well-formed.
+        recipe: Limits.
+
+    Returns:
+        Reason code per rejected candidate id: "empty", "unfinished", "field_marker", "too_short", "too_long",
+        "copy_of_example", "duplicate" or "near_duplicate".
+    """
+    longest = max(len(words(example.text)) for example in examples)
+    real = [_normalise(example.text) for example in examples]
+    real_runs = {run for example in examples for run in _runs(words(example.text), _COPIED_WORDS)}
+    index = _NearDuplicates(recipe.near_duplicate)
+    for text in real:
+        index.add(text)
+    seen: set[str] = set()
+    reasons: dict[str, str] = {}
+    for candidate in candidates:
+        reason = _malformed(candidate, recipe, longest) or _copied(candidate.text, real, real_runs)
+        text = _normalise(candidate.text)
+        if not reason and text in seen:
+            reason = "duplicate"
+        if not reason and index.finds(text):
+            reason = "near_duplicate"
+        if reason:
+            reasons[candidate.id] = reason
+        else:
+            seen.add(text)
+            index.add(text)
+    return reasons
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text, case-folded; in scripts without spaces, the characters."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return re.findall(r"[぀-ヿ㐀-鿿가-힯]|[^\W_]+(?:['’][^\W_]+)*", folded)
+
+
+def _normalise(text: str) -> str:
+    return " ".join(words(text))
+
+
+def _malformed(candidate: Candidate, recipe: FilterRecipe, longest: int) -> str:
+    text = one_line(candidate.text)
+    n_words = len(words(text))
+    if not n_words:
+        return "empty"
+    if not candidate.finished:
+        return "unfinished"
+    if any(marker in text.casefold() for marker in FIELD_MARKERS):
+        return "field_marker"
+    if n_words < recipe.min_words:
+        return "too_short"
+    return "too_long" if n_words > recipe.max_length_ratio * max(longest, 4) else ""
+
+
+def _copied(text: str, real: Sequence[str], real_runs: set[tuple[str, ...]]) -> str:
+    own = words(text)
+    copied = " ".join(own) in real or any(run in real_runs for run in _runs(own, _COPIED_WORDS))
+    return "copy_of_example" if copied else ""
+
+
+def _runs(tokens: Sequence[str], length: int) -> Iterable[tuple[str, ...]]:
+    return (tuple(tokens[start : start + length]) for start in range(len(tokens) - length + 1))
+
+
+def _shingles(text: str) -> Shingles:
+    tokens = text.split()
+    return frozenset(_runs(tokens, min(_SHINGLE_WORDS, len(tokens))))
+
+
+class _NearDuplicates:
+    """Texts so far, found again by word 3-grams: candidates by MinHash, decided by the exact Jaccard similarity."""
+
+    def __init__(self, threshold: float) -> None:
+        self._threshold = threshold
+        self._texts: list[Shingles] = []
+        # Looked up somewhat below the threshold, so that the sketch misses next to none that the exact test would find.
+        self._lookup = MinHashLSH(threshold=max(0.1, threshold - 0.2), num_perm=_PERMUTATIONS)
+
+    def add(self, text: str) -> None:
+        shingles = _shingles(text)
+        self._lookup.insert(len(self._texts), _sketch(shingles))
+        self._texts.append(shingles)
+
+    def finds(self, text: str) -> bool:
+        if self._threshold >= 1:
+            return False
+        own = _shingles(text)
+        near = self._lookup.query(_sketch(own))
+        return any(len(own & self._texts[i]) >= self._threshold * len(own | self._texts[i]) for i in near)
+
+
+def _sketch(shingles: Shingles) -> MinHash:
+    sketch = MinHash(num_perm=_PERMUTATIONS, seed=1)
+    for shingle in sorted(shingles):
+        sketch.update(" ".join(shingle).encode())
+    return sketch

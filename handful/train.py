@@ -1,0 +1,304 @@
+"""Training rows in, LoRA adapter out (paper, section 4): a plain loop over accelerate with crash-safe checkpoints.
+
+The prompt is the one the classifier will use, built by the same function. Everything random comes from the run seed and
+the number of the step, so a resumed training takes the same steps as an uninterrupted one, bit for bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import peft
+import torch
+from accelerate import Accelerator
+from safetensors import torch as safetensors_torch
+from torch import Tensor, nn
+
+from handful.errors import Interrupted, RunError
+from handful.llm.label_scores import label_log_probs
+from handful.llm.label_trie import LabelTrie, build_label_trie
+from handful.llm.loading import LoadedModel
+from handful.llm.packing import pack
+from handful.prompts import EncodedPrompt, classification_prompt, encode, encode_text
+from handful.recipe import TrainRecipe
+from handful.seeding import derive_seed, stream
+from handful.training_plan import CheckpointStore, TrainingPlan
+
+_TOKENS_PER_ROW = 1024
+"""A packed row is cut here: attention over it is quadratic."""
+_CHECKPOINTS = 12
+"""About so many are written in a training."""
+
+
+def train_adapter(
+    loaded: LoadedModel,
+    plan: TrainingPlan,
+    *,
+    checkpoints: CheckpointStore | None = None,
+    on_step: Callable[[int, int, float], bool] | None = None,
+) -> dict[str, bytes]:
+    """Tune a LoRA adapter; the loaded model is changed and not to be used afterwards.
+
+    Args:
+        loaded: Base model; under `accelerate launch` every process loads its own.
+        plan: Rows, prompt and settings.
+        checkpoints: Where to resume from and to save to.
+        on_step: Called with (step, n_steps, loss) after each step; returning True saves and stops.
+
+    Returns:
+        The files of a PEFT adapter directory by name; on processes other than the main one an empty mapping.
+
+    Raises:
+        ModelError: A prompt with its label does not fit the model; nothing is ever cut from a label.
+        RunError: The loss is not finite.
+        Interrupted: `on_step` said so.
+    """
+    accelerator = Accelerator(cpu=loaded.device.type == "cpu", mixed_precision="no")
+    trie = _trie(loaded, plan)
+    examples = _encode_rows(loaded, plan, trie)
+    network = AdapterLoss(_with_lora(loaded, plan), trie, plan.train)
+    optimizer = torch.optim.AdamW(
+        [p for p in network.parameters() if p.requires_grad],
+        lr=plan.train.learning_rate,
+        weight_decay=plan.train.weight_decay,
+        fused=True,
+    )
+    network_ready, optimizer_ready = accelerator.prepare(network, optimizer)
+    done = _restore(network, optimizer, checkpoints)
+    interval = plan.steps_per_epoch * math.ceil(plan.epochs / _CHECKPOINTS)
+    network_ready.train()
+    for step in range(done, plan.n_steps):
+        rows = _rows_of_step(plan, step)
+        loss = _take_step(accelerator, network_ready, optimizer_ready, [examples[i] for i in rows], plan, step)
+        if not math.isfinite(loss):
+            raise RunError(
+                f"the training loss became {loss} at step {step + 1} of {plan.n_steps}",
+                mend="Lower the learning rate, for example --set train.learning_rate=0.0003.",
+            )
+        if not accelerator.is_main_process:
+            continue
+        stop = on_step is not None and on_step(step + 1, plan.n_steps, loss)
+        if checkpoints is not None and (stop or (step + 1) % interval == 0):
+            checkpoints.save(_checkpoint(network, optimizer, step + 1))
+        if stop:
+            raise Interrupted(f"training stopped after step {step + 1} of {plan.n_steps}")
+    accelerator.wait_for_everyone()
+    return _adapter_files(network, loaded.name) if accelerator.is_main_process else {}
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """One row ready for the loss."""
+
+    prompt: EncodedPrompt
+    target_ids: tuple[int, ...]
+    soft_target: tuple[float, ...]
+    weight: float
+
+
+class AdapterLoss(nn.Module):
+    """The model with its loss inside, so that one wrapped forward call is all a process group needs."""
+
+    def __init__(self, model: Any, trie: LabelTrie, recipe: TrainRecipe) -> None:
+        super().__init__()
+        self.model = model
+        self._trie = trie
+        self._recipe = recipe
+
+    def forward(self, examples: Sequence[_Encoded]) -> Tensor:
+        """Return the sum of the examples' weighted losses, a scalar."""
+        return self._label_loss(examples) if self._recipe.loss == "label" else self._next_token_loss(examples)
+
+    def _hidden(self, packed: Any) -> Tensor:
+        transformer = self.model.get_base_model().base_model
+        device = next(self.parameters()).device
+        hidden: Tensor = transformer(
+            packed.ids.to(device),
+            attention_mask=packed.mask.to(device),
+            position_ids=packed.positions.to(device),
+            use_cache=False,
+        ).last_hidden_state[0]
+        return hidden
+
+    def _head(self) -> Tensor:
+        weight: Tensor = self.model.get_base_model().get_output_embeddings().weight
+        return weight
+
+    def _label_loss(self, examples: Sequence[_Encoded]) -> Tensor:
+        packed = pack(examples[0].prompt.prefix_ids, [e.prompt.suffix_ids for e in examples], self._trie)
+        hidden = self._hidden(packed)  # (T, D)
+        nodes = packed.ends[:, None] + 1 + torch.arange(self._trie.n_nodes)
+        scores = label_log_probs(hidden[packed.ends], hidden[nodes], self._head(), self._trie)  # (B, C)
+        soft = torch.tensor([e.soft_target for e in examples], device=scores.device)
+        weights = torch.tensor([e.weight for e in examples], device=scores.device)
+        return -(weights * (soft * scores.log_softmax(-1)).sum(-1)).sum()
+
+    def _next_token_loss(self, examples: Sequence[_Encoded]) -> Tensor:
+        texts = [(*e.prompt.suffix_ids, *e.target_ids) for e in examples]
+        packed = pack(examples[0].prompt.prefix_ids, texts, None, share_prefix=False)
+        hidden = self._hidden(packed)  # (T, D)
+        owners = packed.owners.to(hidden.device)
+        follows = (owners[1:] == owners[:-1]).nonzero().squeeze(-1)
+        logits = (hidden[follows] @ self._head().T).float()  # (n_predicted, V)
+        next_ids = packed.ids[0].to(hidden.device)[follows + 1]
+        losses = nn.functional.cross_entropy(logits, next_ids, reduction="none")
+        counts = owners[follows].bincount(minlength=len(examples))
+        weights = torch.tensor([e.weight for e in examples], device=hidden.device) / counts
+        return (losses * weights[owners[follows]]).sum()
+
+
+def _trie(loaded: LoadedModel, plan: TrainingPlan) -> LabelTrie:
+    ids = [encode_text(target, loaded.tokenizer) for target in plan.targets]
+    return build_label_trie(ids, encode_text("\n", loaded.tokenizer))
+
+
+def _encode_rows(loaded: LoadedModel, plan: TrainingPlan, trie: LabelTrie) -> list[_Encoded]:
+    end = encode_text("\n", loaded.tokenizer)
+    encoded = []
+    for row in plan.rows:
+        label = plan.labels.index(row.label)
+        target = (*encode_text(plan.targets[label], loaded.tokenizer), *end)
+        prompt = encode(
+            classification_prompt(plan.prefix, row.text, plan.prompt.format),
+            loaded.tokenizer,
+            max_text_tokens=plan.prompt.max_text_tokens,
+            context_length=loaded.context_length - max(len(target), trie.n_nodes),
+        )
+        hard = tuple(float(index == label) for index in range(len(plan.labels)))
+        encoded.append(_Encoded(prompt, target, row.label_probabilities or hard, row.weight))
+    return encoded
+
+
+def _with_lora(loaded: LoadedModel, plan: TrainingPlan) -> Any:
+    recipe = plan.train
+    modules: Any = "all-linear" if recipe.lora_target_modules == "all-linear" else _attention_modules(loaded.model)
+    config = peft.LoraConfig(
+        r=recipe.lora_rank,
+        lora_alpha=recipe.lora_alpha,
+        lora_dropout=recipe.lora_dropout,
+        target_modules=modules,
+        task_type="CAUSAL_LM",
+    )
+    torch.manual_seed(derive_seed(plan.seed, "lora-init"))
+    return peft.get_peft_model(loaded.model, config)
+
+
+def _attention_modules(model: Any) -> list[str]:
+    """Return the query and value projections, LoRA's usual places (Hu et al. 2021, section 4.2), as named here."""
+    names = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    for known in (["q_proj", "v_proj"], ["query_key_value"], ["c_attn"], ["qkv_proj"], ["Wqkv"]):
+        if names.issuperset(known):
+            return known
+    raise RunError("the model's attention layers have unknown names", mend="Use train.lora_target_modules=all-linear.")
+
+
+def _rows_of_step(plan: TrainingPlan, step: int) -> list[int]:
+    epoch, index = divmod(step, plan.steps_per_epoch)
+    order = stream(plan.seed, "train-order", epoch).sample(range(len(plan.rows)), len(plan.rows))
+    return order[index * plan.train.batch_size : (index + 1) * plan.train.batch_size]
+
+
+def _take_step(
+    accelerator: Accelerator,
+    network: nn.Module,
+    optimizer: Any,
+    batch: Sequence[_Encoded],
+    plan: TrainingPlan,
+    step: int,
+) -> float:
+    """One optimizer step on a batch that is dealt out over the processes; returns its mean loss."""
+    total_weight = sum(example.weight for example in batch)
+    mine = list(batch[accelerator.process_index :: accelerator.num_processes])
+    torch.manual_seed(derive_seed(plan.seed, "dropout", step, accelerator.process_index))
+    for group in optimizer.param_groups:
+        group["lr"] = plan.train.learning_rate * _rate(plan, step)
+    # A process without examples still has to take part in the gradient exchange.
+    micro_batches = _micro_batches(mine or [batch[0]])
+    loss_sum = 0.0
+    for index, micro_batch in enumerate(micro_batches):
+        last = index + 1 == len(micro_batches)
+        with _exchange_only_if(last, accelerator, network):
+            # Gradients are averaged over processes; this makes them the gradient of the batch's weighted mean.
+            loss = network(micro_batch) * (accelerator.num_processes / total_weight if mine else 0.0)
+            accelerator.backward(loss)
+        loss_sum += float(loss.detach()) / accelerator.num_processes
+    if plan.train.max_grad_norm is not None:
+        accelerator.clip_grad_norm_([p for p in network.parameters() if p.requires_grad], plan.train.max_grad_norm)
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss_sum
+
+
+def _exchange_only_if(last: bool, accelerator: Accelerator, network: nn.Module) -> Any:
+    return contextlib.nullcontext() if last else accelerator.no_sync(network)
+
+
+def _micro_batches(examples: Sequence[_Encoded]) -> list[list[_Encoded]]:
+    batches: list[list[_Encoded]] = [[]]
+    tokens = 0
+    for example in examples:
+        length = len(example.prompt.suffix_ids) + len(example.target_ids)
+        if batches[-1] and tokens + length > _TOKENS_PER_ROW:
+            batches.append([])
+            tokens = 0
+        batches[-1].append(example)
+        tokens += length
+    return batches
+
+
+def _rate(plan: TrainingPlan, step: int) -> float:
+    warmup = math.ceil(plan.train.warmup_fraction * plan.n_steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    return 1.0 if plan.train.schedule == "constant" else (plan.n_steps - step) / max(1, plan.n_steps - warmup)
+
+
+def _checkpoint(network: AdapterLoss, optimizer: torch.optim.Optimizer, step: int) -> bytes:
+    tensors = {"step": torch.tensor(step)}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            state = optimizer.state[parameter]
+            tensors[f"value.{name}"] = parameter.detach()
+            tensors |= {f"{key}.{name}": state[key] for key in ("exp_avg", "exp_avg_sq", "step")}
+    return safetensors_torch.save({key: value.contiguous().cpu() for key, value in tensors.items()})
+
+
+def _restore(network: AdapterLoss, optimizer: torch.optim.Optimizer, checkpoints: CheckpointStore | None) -> int:
+    data = checkpoints.load() if checkpoints is not None else None
+    if data is None:
+        return 0
+    tensors = safetensors_torch.load(data)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if parameter.requires_grad:
+                parameter.copy_(tensors[f"value.{name}"])
+                optimizer.state[parameter] = {
+                    key: tensors[f"{key}.{name}"].clone().to(parameter.device if key != "step" else "cpu")
+                    for key in ("exp_avg", "exp_avg_sq", "step")
+                }
+    return int(tensors["step"])
+
+
+def _adapter_files(network: AdapterLoss, base_model: str) -> dict[str, bytes]:
+    """Return the files PEFT itself would write, in a byte-stable order."""
+    state = peft.get_peft_model_state_dict(network.model)
+    tensors = {name: state[name].detach().contiguous().cpu() for name in sorted(state)}
+    config = network.model.peft_config["default"]
+    config.base_model_name_or_path = base_model
+    config.inference_mode = True
+    with tempfile.TemporaryDirectory() as folder:
+        config.save_pretrained(folder)
+        values = json.loads((Path(folder) / "adapter_config.json").read_text())
+    # PEFT keeps module names in sets, whose order changes from process to process.
+    stable = {k: sorted(v) if isinstance(v, list) and all(isinstance(i, str) for i in v) else v for k, v in values.items()}
+    return {
+        "adapter_config.json": json.dumps(stable, indent=2, sort_keys=True).encode(),
+        "adapter_model.safetensors": safetensors_torch.save(tensors, metadata={"format": "pt"}),
+    }

@@ -1,0 +1,52 @@
+"""What a training is to learn, without the means to do it: no torch here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+from handful.prompts import Segment
+from handful.recipe import PromptRecipe, TrainRecipe
+from handful.records import TrainingExample
+
+
+class CheckpointStore(Protocol):
+    """Where checkpoints survive a crash; `pipeline.py` makes one of the run directory."""
+
+    def load(self) -> bytes | None:
+        """Return the newest whole checkpoint, if any."""
+        ...
+
+    def save(self, data: bytes) -> None:
+        """Write a checkpoint so that a crash leaves it whole or absent."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What is to be learnt, in the words of the classifier that will use it."""
+
+    prefix: tuple[Segment, ...]
+    targets: tuple[str, ...]
+    """Continuation of each label, in the order of `labels`."""
+    labels: tuple[str, ...]
+    rows: tuple[TrainingExample, ...]
+    train: TrainRecipe
+    prompt: PromptRecipe
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one pass over the rows."""
+        return math.ceil(len(self.rows) / self.train.batch_size)
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the rows: the recipe's, or as many as its `min_steps` needs."""
+        return max(self.train.epochs, math.ceil(self.train.min_steps / self.steps_per_epoch))
+
+    @property
+    def n_steps(self) -> int:
+        """Optimizer steps in all."""
+        return self.epochs * self.steps_per_epoch

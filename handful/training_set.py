@@ -1,0 +1,45 @@
+"""Real examples and verdicts in, training rows out: which texts, under which label, with which weight."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Sequence
+
+from handful.recipe import Recipe
+from handful.records import Candidate, TrainingExample, Verdict
+from handful.task import Task
+
+
+def real_rows(task: Task, recipe: Recipe) -> list[TrainingExample]:
+    """Return the user's examples as training rows, each with the recipe's `real_weight`."""
+    weight = recipe.train.real_weight
+    return [TrainingExample(e.text, e.label, "real", weight) for e in task.examples]
+
+
+def training_rows(
+    task: Task, recipe: Recipe, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]
+) -> list[TrainingExample]:
+    """Return real examples followed by the first N accepted candidates of each label, labels balanced by weight.
+
+    Every label has the same total weight, so that a label for which little was kept is not learnt as rare.
+    """
+    texts = {candidate.id: candidate.text for candidate in candidates}
+    accepted: dict[str, list[Verdict]] = defaultdict(list)
+    for verdict in verdicts:
+        if verdict.decision != "rejected":
+            accepted[verdict.label].append(verdict)
+    rows = real_rows(task, recipe)
+    for label in task.label_names:
+        for verdict in accepted[label][: recipe.generate.synthetic_per_label]:
+            soft = verdict.label_probabilities if recipe.train.soft_targets else ()
+            rows.append(TrainingExample(texts[verdict.candidate_id], label, "synthetic", verdict.weight, soft))
+    return _balanced(rows)
+
+
+def _balanced(rows: Sequence[TrainingExample]) -> list[TrainingExample]:
+    totals: dict[str, float] = defaultdict(float)
+    for row in rows:
+        totals[row.label] += row.weight
+    mean = sum(totals.values()) / len(totals)
+    return [dataclasses.replace(row, weight=row.weight * mean / totals[row.label]) for row in rows]
