@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+
 import numpy as np
 
 from handful.calibration import FloatArray, label_probabilities

@@ -12,10 +12,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from handful.directories import verify_directory
 from handful.errors import AdapterError
 from handful.prompts import Segment, classification_prefix, targets
 from handful.recipe import Recipe
+from handful.storage.directories import verify_directory
 from handful.task import Task
 
 SPEC_FILE = "handful.json"
@@ -187,7 +187,7 @@ def _model_card(spec: ClassifierSpec, facts: Mapping[str, Any], speaks_decision:
         ]
     else:
         lines += [
-            "`pipeline(\"decision\")` of transformers cannot answer with this adapter: it needs labels of one token each,",
+            '`pipeline("decision")` of transformers cannot answer with this adapter: it needs labels of one token each,',
             "the plain prompt, and no calibration shift.",
             "",
         ]

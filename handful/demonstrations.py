@@ -45,7 +45,9 @@ def judge_demonstrations(folds: Sequence[Sequence[Example]], written_from: int, 
 
     The other fold's examples; all of them where there is only one fold (recipe `paper`).
     """
-    others = folds[0] if len(folds) == 1 else [e for index, fold in enumerate(folds) if index != written_from for e in fold]
+    others = (
+        folds[0] if len(folds) == 1 else [e for index, fold in enumerate(folds) if index != written_from for e in fold]
+    )
     return in_random_order(others, seed, "judge", written_from)
 
 

@@ -117,7 +117,5 @@ def generate_batch(
             fold=batch.fold,
             finished=generation.finished,
         )
-        for offset, (item_seed, generation) in enumerate(
-            zip(seeds, llm.generate(prompt, seeds, sampling), strict=True)
-        )
+        for offset, (item_seed, generation) in enumerate(zip(seeds, llm.generate(prompt, seeds, sampling), strict=True))
     ]

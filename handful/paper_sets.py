@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from handful.decoding import Encoding, text_lines
 from handful.errors import DataError
-from handful.frames import locate_examples_from
-from handful.labels import Label
-from handful.readers import Located, opened, read_rows
+from handful.reading.decoding import Encoding, text_lines
+from handful.reading.frames import locate_examples_from
+from handful.reading.labels import Label
+from handful.reading.readers import Located, opened, read_rows
+from handful.reading.wording import did_you_mean, listing, short
 from handful.records import Example
 from handful.task import Task
-from handful.wording import did_you_mean, listing, short
 
 Split = Literal["train", "dev", "test"]
 

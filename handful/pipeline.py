@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from handful.demonstrations import split_folds
 from handful.errors import Interrupted, RunError
 from handful.evaluation.evaluate import evaluate_methods
 from handful.filter import decide, judge_candidates
 from handful.generate import Tally, generate_batch, max_new_tokens, plan_round
-from handful.demonstrations import split_folds
 from handful.llm.engine import Engine
 from handful.llm.protocol import LLM
 from handful.progress import Progress, Silent
@@ -96,7 +96,10 @@ def write_and_check(job: Job, run: Run, progress: Progress) -> tuple[list[Candid
     recipe, task = job.recipe, job.task
     started = time.monotonic()
     folds = split_folds(task, job.seed, cross_fit=recipe.filter.cross_fit)
-    inputs = {**job.identity(), "recipe": {"prompt": recipe.prompt, "generate": recipe.generate, "filter": recipe.filter}}
+    inputs = {
+        **job.identity(),
+        "recipe": {"prompt": recipe.prompt, "generate": recipe.generate, "filter": recipe.filter},
+    }
     base = fingerprint(inputs)
     candidates: list[Candidate] = []
     verdicts: list[Verdict] = []

@@ -67,9 +67,9 @@ class EncodedPrompt:
 
 
 def one_line(text: str) -> str:
-    """Return the text with every run of white space as one space: no text can open a line of the layout.
+    r"""Return the text with every run of white space as one space: no text can open a line of the layout.
 
-    >>> one_line("a \\n\\nLabel: b")
+    >>> one_line("a \n\nLabel: b")
     'a Label: b'
     """
     return " ".join(text.split())

@@ -22,12 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from handful import files
-from handful.directories import SUMS, recover_directory, verify_directory, write_directory_atomic
 from handful.errors import AdapterError, RunError
-from handful.jsonl import encode, encode_lines, fingerprint, read_jsonl
-from handful.manifest import LOCK, MANIFEST, OLD, finish_moving, read_manifest, refuse_foreign, settle_manifest
-from handful.outputs import LineWriter, atomic_lines
+from handful.storage import files
+from handful.storage.directories import SUMS, recover_directory, verify_directory, write_directory_atomic
+from handful.storage.jsonl import encode, encode_lines, fingerprint, read_jsonl
+from handful.storage.manifest import LOCK, MANIFEST, OLD, finish_moving, read_manifest, refuse_foreign, settle_manifest
+from handful.storage.outputs import LineWriter, atomic_lines
 
 __all__ = ["LineWriter", "Run", "atomic_lines", "fingerprint", "open_run", "read_jsonl", "read_manifest"]
 

@@ -1,4 +1,4 @@
-"""What is wrong with a candidate before anyone asks for its label: malformed, a copy, or said before (paper, step 2)."""
+"""What is wrong with a candidate before its label is asked for: malformed, a copy, or said before (paper, step 2)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def screen_candidates(
 def words(text: str) -> list[str]:
     """Return the words of a text, case-folded; in scripts without spaces, the characters."""
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return re.findall(r"[぀-ヿ㐀-鿿가-힯]|[^\W_]+(?:['’][^\W_]+)*", folded)
+    return re.findall(r"[぀-ヿ㐀-鿿가-힯]|[^\W_]+(?:['\u2019][^\W_]+)*", folded)
 
 
 def _normalise(text: str) -> str:

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from handful.errors import TaskError
-from handful.frames import locate_examples_from
-from handful.labels import Label, LabelsLike, LocatedLabel, check_labels, check_line, check_lines, labels_from
 from handful.limits import MAX_INSTRUCTION_CHARS, MAX_LABEL_CHARS
-from handful.readers import Located, iter_texts
+from handful.reading.frames import locate_examples_from
+from handful.reading.labels import Label, LabelsLike, LocatedLabel, check_labels, check_line, check_lines, labels_from
+from handful.reading.readers import Located, iter_texts
+from handful.reading.task_checks import check_known, check_shots, drop_repeats, leak_warnings
+from handful.reading.task_file import read_task_file
+from handful.reading.task_template import task_template
+from handful.reading.wording import short
 from handful.records import Example
 from handful.seeding import stream
-from handful.task_checks import check_known, check_shots, drop_repeats, leak_warnings
-from handful.task_file import read_task_file
-from handful.task_template import task_template
-from handful.wording import short
 
 __all__ = ["Example", "Label", "Task", "load_task", "task_template"]
 

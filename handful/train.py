@@ -267,7 +267,8 @@ def _checkpoint(network: AdapterLoss, optimizer: torch.optim.Optimizer, step: in
             state = optimizer.state[parameter]
             tensors[f"value.{name}"] = parameter.detach()
             tensors |= {f"{key}.{name}": state[key] for key in ("exp_avg", "exp_avg_sq", "step")}
-    return safetensors_torch.save({key: value.contiguous().cpu() for key, value in tensors.items()})
+    data: bytes = safetensors_torch.save({key: value.contiguous().cpu() for key, value in tensors.items()})
+    return data
 
 
 def _restore(network: AdapterLoss, optimizer: torch.optim.Optimizer, checkpoints: CheckpointStore | None) -> int:
@@ -297,7 +298,9 @@ def _adapter_files(network: AdapterLoss, base_model: str) -> dict[str, bytes]:
         config.save_pretrained(folder)
         values = json.loads((Path(folder) / "adapter_config.json").read_text())
     # PEFT keeps module names in sets, whose order changes from process to process.
-    stable = {k: sorted(v) if isinstance(v, list) and all(isinstance(i, str) for i in v) else v for k, v in values.items()}
+    stable = {
+        k: sorted(v) if isinstance(v, list) and all(isinstance(i, str) for i in v) else v for k, v in values.items()
+    }
     return {
         "adapter_config.json": json.dumps(stable, indent=2, sort_keys=True).encode(),
         "adapter_model.safetensors": safetensors_torch.save(tensors, metadata={"format": "pt"}),

@@ -104,9 +104,7 @@ def train_files(
     return files
 
 
-def training_inputs(
-    spec: ClassifierSpec, recipe: Recipe, rows: Sequence[TrainingExample], seed: int
-) -> dict[str, Any]:
+def training_inputs(spec: ClassifierSpec, recipe: Recipe, rows: Sequence[TrainingExample], seed: int) -> dict[str, Any]:
     """Return everything an adapter depends on."""
     return {"spec": spec, "train": recipe.train, "rows": [row.to_row() for row in rows], "seed": seed}
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from handful import files
 from handful.errors import RunError
 from handful.records import Example, TrainingExample
 from handful.run import Run, atomic_lines, fingerprint, open_run, read_jsonl, read_manifest
 from handful.seeding import stream
+from handful.storage import files
 
 SETTINGS: dict[str, Any] = {
     "identity": {

@@ -247,7 +247,8 @@ def _directory_hash(path: Path) -> str:
     names = sorted(p.name for p in path.iterdir() if p.suffix in {".json", ".safetensors"})
     if not any(name.endswith(".safetensors") for name in names):
         raise ModelError(
-            f"no .safetensors file in {str(path)!r}", mend="Only safetensors and GGUF are read; convert the model first."
+            f"no .safetensors file in {str(path)!r}",
+            mend="Only safetensors and GGUF are read; convert the model first.",
         )
     for name in names:
         file = path / name

@@ -118,7 +118,9 @@ def _extend(
     totals = np.array(text.scores)[:, None] + log_probs[text.rows]  # (beams, k)
     perturbed = totals + generator.gumbel(size=totals.shape)
     order = np.argsort(-perturbed, axis=None, kind="stable")[: 2 * width]
-    kept_ids, kept_scores, kept_rows = [], [], []
+    kept_ids: list[list[int]] = []
+    kept_scores: list[float] = []
+    kept_rows: list[int] = []
     for flat in order:
         beam, column = divmod(int(flat), totals.shape[1])
         token = int(ids[text.rows[beam], column])

@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -94,7 +95,7 @@ def train_script(
         Interrupted: `on_step` returned True; the state is saved.
     """
     saved = checkpoints.load()
-    state = json.loads(saved) if saved else {"step": 0, "words": {}}
+    state: dict[str, Any] = json.loads(saved) if saved else {"step": 0, "words": {}}
     counts: dict[str, Counter[str]] = defaultdict(Counter, {k: Counter(v) for k, v in state["words"].items()})
     size = plan.train.batch_size
     for step in range(state["step"], plan.n_steps):

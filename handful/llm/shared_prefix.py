@@ -93,7 +93,7 @@ AttentionInterface.register(NAME, attention)
 AttentionMaskInterface.register(NAME, _no_mask)
 
 
-class RowLayer(DynamicLayer):
+class RowLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed for us
     """Keys and values of the rows' own tokens in one buffer that is written in place: no copy per step."""
 
     def __init__(self, max_tokens: int) -> None:

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from handful import files
-from handful.directories import recover_directory, verify_directory, write_directory_atomic
 from handful.errors import AdapterError, RunError
+from handful.storage import files
+from handful.storage.directories import recover_directory, verify_directory, write_directory_atomic
 
 OLD = {"adapter_config.json": b"{}", "weights.safetensors": b"old" * 10}
 NEW = {"adapter_config.json": b'{"r": 8}', "weights.safetensors": b"new" * 20, "card.md": b"# card"}

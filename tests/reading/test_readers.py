@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from handful.errors import DataError
 from handful.limits import MAX_LONG_TEXT_CHARS, MAX_TEXT_CHARS
-from handful.readers import iter_texts, read_examples, read_rows
+from handful.reading.readers import iter_texts, read_examples, read_rows
 from handful.records import Example
 
 

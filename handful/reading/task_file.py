@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from handful.decoding import check_text
 from handful.errors import TaskError
-from handful.labels import Label, LocatedLabel, check_line
 from handful.limits import MAX_INSTRUCTION_CHARS, MAX_LABEL_CHARS, MAX_TEXT_CHARS
-from handful.readers import Located, locate_examples
+from handful.reading.decoding import check_text
+from handful.reading.labels import Label, LocatedLabel, check_line
+from handful.reading.readers import Located, locate_examples
+from handful.reading.wording import short
+from handful.reading.yaml_tree import Node, read_yaml
 from handful.records import Example
-from handful.wording import short
-from handful.yaml_tree import Node, read_yaml
 
 _COLUMNS = ("text_column", "label_column")
 _KEYS = ("name", "instruction", "text_name", "labels", "examples", "test", "unlabeled", *_COLUMNS)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from handful.errors import DataError
-from handful.frames import examples_from
+from handful.reading.frames import examples_from
 from handful.records import Example
 
 TWO = [Example("I was charged twice", "billing"), Example("I cannot log in", "access")]

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import yaml
 
-from handful.decoding import text_lines
 from handful.errors import DataError, TaskError
 from handful.limits import MAX_YAML_BYTES
-from handful.readers import opened
-from handful.wording import did_you_mean, listing, short
+from handful.reading.decoding import text_lines
+from handful.reading.readers import opened
+from handful.reading.wording import did_you_mean, listing, short
 
 _QUOTING = "Check the indentation, and quote values that hold ': ' or ' #' or start with one of [ { & * ! | > % @ `."
 

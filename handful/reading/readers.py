@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
-from handful.decoding import Encoding, check_text, text_lines
-from handful.delimited import delimited_rows
 from handful.errors import DataError
-from handful.jsonlines import json_rows
 from handful.limits import MAX_LONG_TEXT_CHARS, MAX_TEXT_CHARS
-from handful.parquet import parquet_rows
+from handful.reading.decoding import Encoding, check_text, text_lines
+from handful.reading.delimited import delimited_rows
+from handful.reading.jsonlines import json_rows
+from handful.reading.parquet import parquet_rows
+from handful.reading.wording import closest
 from handful.records import Example
-from handful.wording import closest
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
 Source = str | Path | BinaryIO

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
-from handful.columns import as_string, check_columns
 from handful.errors import DataError
+from handful.reading.columns import as_string, check_columns
 
 BATCH_ROWS = 1_024
 

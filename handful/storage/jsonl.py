@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from handful.errors import RunError
-from handful.files import explained
+from handful.storage.files import explained
 
 
 def fingerprint(value: object) -> str:

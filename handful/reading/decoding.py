@@ -9,7 +9,7 @@ from typing import BinaryIO, Literal
 
 from handful.errors import DataError, HandfulError
 from handful.limits import MAX_LINE_BYTES
-from handful.wording import short
+from handful.reading.wording import short
 
 Encoding = Literal["utf-8", "latin-1"]
 

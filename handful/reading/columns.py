@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from handful.errors import DataError
-from handful.wording import did_you_mean, listing, short
+from handful.reading.wording import did_you_mean, listing, short
 
 
 def check_columns(found: Sequence[str], columns: Sequence[str] | None, where: str) -> tuple[str, ...]:

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from handful import files
-from handful.directories import recover_directory
 from handful.errors import RunError
-from handful.jsonl import encode
+from handful.storage import files
+from handful.storage.directories import recover_directory
+from handful.storage.jsonl import encode
 
 MANIFEST = "manifest.json"
 LOCK = ".handful.lock"

@@ -10,13 +10,13 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from handful.columns import check_columns
-from handful.decoding import check_text
 from handful.errors import DataError
 from handful.limits import MAX_TEXT_CHARS
-from handful.readers import Located, locate_examples
+from handful.reading.columns import check_columns
+from handful.reading.decoding import check_text
+from handful.reading.readers import Located, locate_examples
+from handful.reading.wording import short
 from handful.records import Example
-from handful.wording import short
 
 
 def examples_from(data: Any, *, text_column: str = "text", label_column: str = "label") -> list[Example]:

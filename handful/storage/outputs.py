@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from handful.errors import RunError
-from handful.files import explained, locked, remove, rename_synced, sync_directory, write_atomic, write_synced
+from handful.storage.files import explained, locked, remove, rename_synced, sync_directory, write_atomic, write_synced
 
 _log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from handful.errors import TaskError
 from handful.limits import MAX_INSTRUCTION_CHARS, MAX_LABEL_CHARS, MAX_LABELS
+from handful.reading.wording import listing, short
 from handful.records import Record
-from handful.wording import listing, short
 
 # Controls, half surrogate pairs, and the line and paragraph separators: all would break a prompt's line.
 _BREAKING = {"Cc", "Cs", "Zl", "Zp"}

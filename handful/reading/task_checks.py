@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from handful.errors import DataError, TaskError
-from handful.readers import Located
+from handful.reading.readers import Located
+from handful.reading.wording import did_you_mean, listing, short
 from handful.records import Example
-from handful.wording import did_you_mean, listing, short
 
 
 def same_text(text: str) -> str:

@@ -6,10 +6,10 @@ import csv
 import itertools
 from collections.abc import Iterator, Sequence
 
-from handful.columns import check_columns
 from handful.errors import DataError
 from handful.limits import MAX_LONG_TEXT_CHARS
-from handful.wording import closest, listing
+from handful.reading.columns import check_columns
+from handful.reading.wording import closest, listing
 
 Record = tuple[int, list[str]]
 

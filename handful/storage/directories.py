@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from handful import files
 from handful.errors import AdapterError, RunError
+from handful.storage import files
 
 SUMS = "SHA256SUMS"
 

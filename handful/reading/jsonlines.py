@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from handful.columns import as_string, check_columns
 from handful.errors import DataError
+from handful.reading.columns import as_string, check_columns
 
 
 def json_rows(

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handful.errors import RunError
-from handful.jsonl import encode_lines, fingerprint, read_jsonl
 from handful.records import Example, LabelScores
+from handful.storage.jsonl import encode_lines, fingerprint, read_jsonl
 
 # Lone surrogates are allowed but not pairs of them, which JSON cannot tell from the character they stand for.
 texts = st.text(st.characters(exclude_categories=())).filter(

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from handful.labels import Label, LocatedLabel, check_labels, check_line
 from handful.limits import MAX_LABEL_CHARS
+from handful.reading.labels import Label, LocatedLabel, check_labels, check_line
 from handful.records import Example
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")

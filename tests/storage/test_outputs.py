@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from handful import files
 from handful.errors import RunError
-from handful.outputs import atomic_lines
+from handful.storage import files
+from handful.storage.outputs import atomic_lines
 
 HEADER = b"id,label\n"
 ROWS = [f"{number},label {number % 3}\n".encode() for number in range(10)]
