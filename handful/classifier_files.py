@@ -6,7 +6,7 @@ Prompt and adapter are saved together, so that serving cannot use another prompt
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, Literal
 from handful.errors import AdapterError
 from handful.prompts import Segment, classification_prefix, targets
 from handful.recipe import Recipe
+from handful.records import Example
 from handful.storage.directories import verify_directory
 from handful.task import Task
 
@@ -46,10 +47,9 @@ def classifier_spec(
     *,
     base_model: str,
     base_model_fingerprint: str,
-    demonstrations: tuple[Any, ...] = (),
-    shift: tuple[float, ...] | None = None,
+    demonstrations: Sequence[Example] = (),
 ) -> ClassifierSpec:
-    """Return the spec of a task's classifier; with demonstrations it is the in-context baseline."""
+    """Return the spec of a task's classifier, not calibrated; with demonstrations it is the in-context baseline."""
     return ClassifierSpec(
         task_name=task.name,
         labels=task.label_names,
@@ -57,7 +57,7 @@ def classifier_spec(
         prefix=classification_prefix(task, demonstrations),
         format=recipe.prompt.format,
         max_text_tokens=recipe.prompt.max_text_tokens,
-        shift=shift,
+        shift=None,
         base_model=base_model,
         base_model_fingerprint=base_model_fingerprint,
     )
@@ -187,15 +187,15 @@ def _model_card(spec: ClassifierSpec, facts: Mapping[str, Any], speaks_decision:
         ]
     else:
         lines += [
-            '`pipeline("decision")` of transformers cannot answer with this adapter: it needs labels of one token each,',
+            '`pipeline("decision")` of transformers cannot use this adapter: it needs labels of one token,',
             "the plain prompt, and no calibration shift.",
             "",
         ]
     lines += [
         "## Limits",
         "",
-        "Probabilities are softmax values over the labels above, whatever the text. Training data includes text written",
-        "by the base model and carries its biases. Texts are read up to "
+        "Probabilities are softmax values over the labels above, whatever the text. Training data includes text",
+        "written by the base model and carries its biases. Texts are read up to "
         f"{spec.max_text_tokens} tokens; of longer ones the middle is left out.",
         "",
     ]

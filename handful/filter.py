@@ -1,4 +1,4 @@
-"""Candidates in, verdicts out: the same LLM labels each candidate in context, and must agree (paper, section 3, step 3).
+"""Candidates in, verdicts out: the same LLM labels each candidate in context and must agree (paper, section 3).
 
 Nothing is deleted: every candidate gets a verdict with the reason and the scores it rests on.
 """

@@ -45,13 +45,14 @@ class Tally:
         return self.kept / self.written if self.written else 0.0
 
 
-def plan_round(round_index: int, tallies: Mapping[str, Tally], recipe: Recipe, *, n_folds: int) -> list[Batch]:
+def plan_round(round_index: int, tallies: Mapping[str, Tally], recipe: Recipe) -> list[Batch]:
     """Plan what to write next: for every label short of N as much as its acceptance rate so far asks for.
 
     Returns:
         Batches in label order; none when every label has N or its budget of candidates is spent.
     """
     settings = recipe.generate
+    n_folds = 2 if recipe.filter.cross_fit else 1
     batches = []
     for label, tally in tallies.items():
         missing = settings.synthetic_per_label - tally.kept

@@ -1,7 +1,8 @@
-"""Training rows in, classifier directory out: plan, adapter, calibration, and the files beside the adapter."""
+"""Training rows in, classifier directory out: adapter, calibration, and the files beside the adapter."""
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +12,80 @@ from typing import Any
 from handful.calibration import estimate_shift
 from handful.classifier import Classifier
 from handful.classifier_files import ClassifierSpec, classifier_files, classifier_spec
-from handful.llm.engine import Engine
+from handful.job import Job
 from handful.progress import Progress
-from handful.recipe import Recipe
-from handful.records import TrainingExample
+from handful.records import Example, TrainingExample
 from handful.run import Run, fingerprint
-from handful.task import Task
 from handful.training_plan import TrainingPlan
+
+
+def job_spec(job: Job, demonstrations: Sequence[Example] = ()) -> ClassifierSpec:
+    """Return the spec of a job's classifier, not calibrated; with demonstrations it is the in-context baseline."""
+    return classifier_spec(
+        job.task,
+        job.recipe,
+        base_model=job.engine.name,
+        base_model_fingerprint=job.engine.fingerprint(),
+        demonstrations=demonstrations,
+    )
+
+
+def tune_classifier(
+    job: Job, rows: Sequence[TrainingExample], pool: Sequence[str], run: Run, progress: Progress
+) -> Path:
+    """Train on the rows and write the classifier directory, unless it is there already.
+
+    Args:
+        job: Task, recipe, seed and base model.
+        rows: What to train on.
+        pool: Texts the label prior is estimated on; none of them a test text.
+        run: Where checkpoints and classifier go.
+        progress: Hears of it.
+    """
+    spec = job_spec(job)
+
+    def work() -> Mapping[str, bytes]:
+        files = train_files(job, rows, run, progress, stage="train")
+        final = dataclasses.replace(spec, shift=_student_shift(job, spec, files, pool))
+        facts = {"Recipe": job.recipe.name, "Seed": job.seed, **_counts(rows)}
+        single = job.engine.single_token_labels(final.targets)
+        return {**files, **classifier_files(final, single_token_labels=single, facts=facts)}
+
+    directory = run.adapter([_training_inputs(job, rows), job.recipe.classify, list(pool)], work)
+    run.clear_checkpoints(_checkpoint_key(job, rows, "train"))
+    return directory
+
+
+def train_files(
+    job: Job, rows: Sequence[TrainingExample], run: Run, progress: Progress, *, stage: str
+) -> dict[str, bytes]:
+    """Train an adapter for the job's prompt, resuming from the run's checkpoints, and return its files."""
+    spec = job_spec(job)
+    plan = TrainingPlan(
+        spec.prefix, spec.targets, spec.labels, tuple(rows), job.recipe.train, job.recipe.prompt, job.seed
+    )
+    last_loss, last_step = 0.0, 0
+    progress.start(stage, plan.n_steps, "steps")
+
+    def on_step(step: int, n_steps: int, loss: float) -> bool:
+        nonlocal last_loss, last_step
+        # The first step of a resumed training stands for all steps before it.
+        progress.advance(step - last_step)
+        last_loss, last_step = loss, step
+        return progress.stop_requested()
+
+    files = job.engine.train(plan, _RunCheckpoints(run, _checkpoint_key(job, rows, stage)), on_step)
+    progress.finish(f"{plan.n_steps} steps on {len(rows)} examples, last loss {last_loss:.3f}")
+    return files
+
+
+def tuned_classifier(job: Job, files: Mapping[str, bytes]) -> Classifier:
+    """Return a classifier of the job's prompt from adapter files that are not in a directory."""
+    spec = job_spec(job)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, data in files.items():
+            (Path(folder) / name).write_bytes(data)
+        return Classifier(job.engine.tuned(Path(folder), max_text_tokens=spec.max_text_tokens), spec)
 
 
 @dataclass(frozen=True)
@@ -34,103 +102,22 @@ class _RunCheckpoints:
         self.run.save_checkpoint(self.key, data)
 
 
-def tune_classifier(
-    task: Task,
-    recipe: Recipe,
-    engine: Engine,
-    seed: int,
-    rows: Sequence[TrainingExample],
-    pool: Sequence[str],
-    run: Run,
-    progress: Progress,
-) -> Path:
-    """Train on the rows and write the classifier directory, unless it is there already.
-
-    Args:
-        task: The task.
-        recipe: Prompt, training and calibration settings.
-        engine: The base model.
-        seed: Run seed.
-        rows: What to train on.
-        pool: Texts the label prior is estimated on; none of them a test text.
-        run: Where checkpoints and classifier go.
-        progress: Hears of it.
-    """
-    spec = classifier_spec(task, recipe, base_model=engine.name, base_model_fingerprint=engine.fingerprint())
-    inputs = [training_inputs(spec, recipe, rows, seed), recipe.classify, list(pool)]
-
-    def work() -> Mapping[str, bytes]:
-        files = train_files(spec, recipe, engine, seed, rows, run, progress, stage="train")
-        shift = _student_shift(spec, recipe, engine, files, pool)
-        final = classifier_spec(
-            task, recipe, base_model=engine.name, base_model_fingerprint=engine.fingerprint(), shift=shift
-        )
-        facts = {"Recipe": recipe.name, "Seed": seed, **_counts(rows)}
-        single = engine.single_token_labels(final.targets)
-        return {**files, **classifier_files(final, single_token_labels=single, facts=facts)}
-
-    directory = run.adapter(inputs, work)
-    run.clear_checkpoints(_checkpoint_key(spec, recipe, rows, seed, "train"))
-    return directory
+def _training_inputs(job: Job, rows: Sequence[TrainingExample]) -> dict[str, Any]:
+    return {"spec": job_spec(job), "train": job.recipe.train, "rows": [row.to_row() for row in rows], "seed": job.seed}
 
 
-def train_files(
-    spec: ClassifierSpec,
-    recipe: Recipe,
-    engine: Engine,
-    seed: int,
-    rows: Sequence[TrainingExample],
-    run: Run,
-    progress: Progress,
-    *,
-    stage: str,
-) -> dict[str, bytes]:
-    """Train an adapter for a classifier's prompt, resuming from the run's checkpoints."""
-    plan = TrainingPlan(spec.prefix, spec.targets, spec.labels, tuple(rows), recipe.train, recipe.prompt, seed)
-    store = _RunCheckpoints(run, _checkpoint_key(spec, recipe, rows, seed, stage))
-    last = 0.0
-    seen = 0
-    progress.start(stage, plan.n_steps, "steps")
-
-    def on_step(step: int, n_steps: int, loss: float) -> bool:
-        nonlocal last, seen
-        # The first step of a resumed training counts all steps before it.
-        progress.advance(step - seen)
-        seen, last = step, loss
-        return progress.stop_requested()
-
-    files = engine.train(plan, store, on_step)
-    progress.finish(f"{plan.n_steps} steps on {len(rows)} examples, last loss {last:.3f}")
-    return files
-
-
-def training_inputs(spec: ClassifierSpec, recipe: Recipe, rows: Sequence[TrainingExample], seed: int) -> dict[str, Any]:
-    """Return everything an adapter depends on."""
-    return {"spec": spec, "train": recipe.train, "rows": [row.to_row() for row in rows], "seed": seed}
-
-
-def _checkpoint_key(
-    spec: ClassifierSpec, recipe: Recipe, rows: Sequence[TrainingExample], seed: int, stage: str
-) -> str:
-    return f"{stage.replace(' ', '_')}-{fingerprint(training_inputs(spec, recipe, rows, seed))}"
+def _checkpoint_key(job: Job, rows: Sequence[TrainingExample], stage: str) -> str:
+    return f"{stage.replace(' ', '_')}-{fingerprint(_training_inputs(job, rows))}"
 
 
 def _student_shift(
-    spec: ClassifierSpec, recipe: Recipe, engine: Engine, files: Mapping[str, bytes], pool: Sequence[str]
+    job: Job, spec: ClassifierSpec, files: Mapping[str, bytes], pool: Sequence[str]
 ) -> tuple[float, ...] | None:
     """Estimate the tuned model's label prior on the pool, as the recipe says."""
-    if recipe.classify.calibration == "none" or not pool:
+    if job.recipe.classify.calibration == "none" or not pool:
         return None
-    log_probs = tuned_classifier(spec, engine, files).log_probs(pool)
-    return tuple(map(float, estimate_shift(log_probs, recipe.classify.calibration)))
-
-
-def tuned_classifier(spec: ClassifierSpec, engine: Engine, files: Mapping[str, bytes]) -> Classifier:
-    """Return a classifier from adapter files that are not (yet) in a directory."""
-    with tempfile.TemporaryDirectory() as folder:
-        for name, data in files.items():
-            (Path(folder) / name).write_bytes(data)
-        return Classifier(engine.tuned(Path(folder), max_text_tokens=spec.max_text_tokens), spec)
+    log_probs = tuned_classifier(job, files).log_probs(pool)
+    return tuple(map(float, estimate_shift(log_probs, job.recipe.classify.calibration)))
 
 
 def _counts(rows: Sequence[TrainingExample]) -> dict[str, int]:

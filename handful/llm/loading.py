@@ -81,7 +81,7 @@ def load_model(
     source, revision, found = _resolve(spec)
     if fingerprint is not None and found != fingerprint:
         raise ModelError(
-            f"the weights of {spec!r} are not the ones this was made with (fingerprint {found}, expected {fingerprint})",
+            f"the weights of {spec!r} are not those this was made with (fingerprint {found}, expected {fingerprint})",
             mend="Give the base model it was made with, or make it anew with this one.",
         )
     torch_device = _choose_device(device)

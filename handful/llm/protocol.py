@@ -1,4 +1,4 @@
-"""What an LLM is to handful: two verbs, `generate` and `score`. Engines stand behind it and nothing above knows which."""
+"""What an LLM is to handful: two verbs, `generate` and `score`; nothing above knows which engine answers."""
 
 from __future__ import annotations
 

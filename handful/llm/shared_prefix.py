@@ -1,8 +1,8 @@
 """Attention over a prefix that is stored once for all rows, merged with each row's own tokens by log-sum-exp.
 
-The usual way expands the prefix's keys and values to the batch and copies them at every step; at 64 rows and a prefix of
-500 tokens that is 1.5 GB for SmolLM2-135M. Here the queries of all rows are folded into one matrix against the one copy
-(Juravsky et al. 2024, "Hydragen", section 3.2). CPU only: it needs the log-sum-exp that the CPU flash kernel returns.
+The usual way expands the prefix's keys and values to the batch and copies them at every step; at 64 rows and a prefix
+of 500 tokens that is 1.5 GB for SmolLM2-135M. Here the queries of all rows are folded into one matrix against the one
+copy (Juravsky et al. 2024, "Hydragen", section 3.2). CPU only: it needs the log-sum-exp the CPU flash kernel returns.
 """
 
 from __future__ import annotations

@@ -1,0 +1,91 @@
+"""One round of writing and one of checking, in pieces that are saved one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from handful.demonstrations import split_folds
+from handful.errors import Interrupted
+from handful.filter import judge_candidates
+from handful.generate import Batch, generate_batch, max_new_tokens
+from handful.job import Job
+from handful.progress import Progress
+from handful.records import Candidate, Example, LabelScores
+from handful.run import Run, fingerprint
+
+_JUDGED_AT_ONCE = 64
+"""Candidates scored together: the unit that is saved. Fixed, because a score's last bits depend on its batch."""
+
+
+def write_round(job: Job, run: Run, batches: Sequence[Batch], progress: Progress) -> list[Candidate]:
+    """Let the LLM write every batch of a round.
+
+    Raises:
+        Interrupted: The progress asked to stop; finished batches are saved.
+        ModelError: A prompt does not fit the model.
+    """
+    progress.start(f"write, round {batches[0].round_index + 1}", sum(b.n_candidates for b in batches), "texts")
+    written: list[Candidate] = []
+    for batch in batches:
+        _stop_if_asked(progress)
+        written += _written(job, run, batch)
+        progress.advance(batch.n_candidates)
+    progress.finish(f"{len(written)} candidates written")
+    return written
+
+
+def judge_round(
+    job: Job, run: Run, round_index: int, candidates: Sequence[Candidate], progress: Progress
+) -> list[LabelScores]:
+    """Let the LLM score every label for the candidates of a round that passed screening.
+
+    Raises:
+        Interrupted: The progress asked to stop; finished pieces are saved.
+        ModelError: The demonstrations do not fit the model.
+    """
+    # Those of one fold share a prompt prefix.
+    in_order = sorted(candidates, key=lambda candidate: candidate.fold)
+    progress.start(f"check, round {round_index + 1}", len(in_order), "texts")
+    scores: list[LabelScores] = []
+    for start in range(0, len(in_order), _JUDGED_AT_ONCE):
+        _stop_if_asked(progress)
+        part = in_order[start : start + _JUDGED_AT_ONCE]
+        scores += _judged(job, run, f"scores-{round_index}-{start // _JUDGED_AT_ONCE}", part)
+        progress.advance(len(part))
+    progress.finish(f"{len(in_order)} candidates checked")
+    return scores
+
+
+def _written(job: Job, run: Run, batch: Batch) -> list[Candidate]:
+    def work() -> list[dict[str, Any]]:
+        llm = job.llm()
+        limit = max_new_tokens(llm, job.task, job.recipe)
+        return [c.to_row() for c in generate_batch(llm, job.task, job.recipe, batch, _folds(job), limit, job.seed)]
+
+    name = f"candidates-{batch.round_index}-{job.task.label_names.index(batch.label)}-{batch.index}"
+    return [Candidate.from_row(row) for row in run.step(name, [_inputs(job), batch], work)]
+
+
+def _judged(job: Job, run: Run, name: str, part: Sequence[Candidate]) -> list[LabelScores]:
+    def work() -> list[dict[str, Any]]:
+        return [s.to_row() for s in judge_candidates(job.llm(), job.task, job.recipe, part, _folds(job), job.seed)]
+
+    inputs = [_inputs(job), [candidate.to_row() for candidate in part]]
+    return [LabelScores.from_row(row) for row in run.step(name, inputs, work)]
+
+
+def _folds(job: Job) -> tuple[tuple[Example, ...], ...]:
+    return split_folds(job.task, job.seed, cross_fit=job.recipe.filter.cross_fit)
+
+
+def _inputs(job: Job) -> str:
+    """Return the fingerprint of what writing and judging depend on; changing the training leaves them standing."""
+    recipe = job.recipe
+    used = {"prompt": recipe.prompt, "generate": recipe.generate, "filter": recipe.filter}
+    return fingerprint({**job.identity(), "recipe": used})
+
+
+def _stop_if_asked(progress: Progress) -> None:
+    if progress.stop_requested():
+        raise Interrupted("stopped; everything finished so far is saved")
