@@ -172,7 +172,7 @@ def _model_card(spec: ClassifierSpec, facts: Mapping[str, Any], speaks_decision:
         "",
     ]
     if speaks_decision:
-        criteria = json.dumps(dict.fromkeys(spec.labels), ensure_ascii=False).replace("null", "None")
+        criteria = repr(dict.fromkeys(spec.labels))
         lines += [
             "With stock transformers and without handful (`decision_config` is needed: without it the settings here are",
             "not read; `base_model` is a folder or hub id of the base model):",
@@ -187,7 +187,7 @@ def _model_card(spec: ClassifierSpec, facts: Mapping[str, Any], speaks_decision:
         ]
     else:
         lines += [
-            '`pipeline("decision")` of transformers cannot use this adapter: it needs labels of one token,',
+            '`pipeline("decision")` of transformers cannot use it: that needs labels of one token,',
             "the plain prompt, and no calibration shift.",
             "",
         ]
