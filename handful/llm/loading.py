@@ -101,6 +101,15 @@ def load_model(
     return LoadedModel(model.eval(), tokenizer, spec, found, torch_device, torch_dtype)
 
 
+def load_tokenizer(spec: str) -> Any:
+    """Load a model's tokenizer alone; raises ModelError as `load_model` does."""
+    source, revision, _ = _resolve(spec)
+    try:
+        return AutoTokenizer.from_pretrained(source, **({"revision": revision} if revision else {}))
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise _not_loadable(spec, error) from error
+
+
 def model_fingerprint(spec: str) -> str:
     """Return the identity of a model's weights without loading them.
 
