@@ -16,7 +16,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from handful.errors import RecipeError
 
-_STRICT_KEYS = ConfigDict(extra="forbid", str_strip_whitespace=True)
+_STRICT_KEYS = ConfigDict(extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
 
 def _require(condition: bool, rule: str, value: object) -> None:
@@ -68,13 +68,20 @@ class GenerateRecipe:
     """Stop writing after this many seconds; the result then depends on the machine's speed."""
 
     def __post_init__(self) -> None:
-        _require(self.synthetic_per_label >= 1, "generate.synthetic_per_label must be at least 1", self)
+        _require(
+            self.synthetic_per_label >= 1, "generate.synthetic_per_label must be at least 1", self.synthetic_per_label
+        )
         _require(self.temperature > 0, "generate.temperature must be above 0", self.temperature)
         _require(self.top_k >= 0, "generate.top_k must be 0 or more", self.top_k)
         _require(self.num_beams >= 1, "generate.num_beams must be at least 1", self.num_beams)
         _require(self.max_new_tokens >= 1, "generate.max_new_tokens must be at least 1", self.max_new_tokens)
         _require(self.batch_size >= 1, "generate.batch_size must be at least 1", self.batch_size)
         _require(self.max_rounds >= 1, "generate.max_rounds must be at least 1", self.max_rounds)
+        _require(
+            self.max_candidates_per_label >= 1,
+            "generate.max_candidates_per_label must be at least 1",
+            self.max_candidates_per_label,
+        )
         _require(
             self.demonstrations_per_prompt is None or self.demonstrations_per_prompt >= 1,
             "generate.demonstrations_per_prompt must be at least 1, or null for all",
@@ -155,7 +162,13 @@ class TrainRecipe:
         _require(0 <= self.lora_dropout < 1, "train.lora_dropout must be in [0, 1)", self.lora_dropout)
         _require(self.learning_rate > 0, "train.learning_rate must be above 0", self.learning_rate)
         _require(self.epochs >= 1, "train.epochs must be at least 1", self.epochs)
+        _require(self.min_steps >= 0, "train.min_steps must be 0 or more", self.min_steps)
         _require(self.batch_size >= 1, "train.batch_size must be at least 1", self.batch_size)
+        _require(
+            self.max_grad_norm is None or self.max_grad_norm > 0,
+            "train.max_grad_norm must be above 0, or null for no limit",
+            self.max_grad_norm,
+        )
         _require(0 <= self.warmup_fraction < 1, "train.warmup_fraction must be in [0, 1)", self.warmup_fraction)
         _require(self.real_weight > 0, "train.real_weight must be above 0", self.real_weight)
 
@@ -245,7 +258,7 @@ def load_recipe(spec: str = "default", overrides: tuple[str, ...] = ()) -> Recip
         key, equals, value = override.partition("=")
         if not equals:
             raise RecipeError(f"{override!r} has no '='", where="--set", mend="Write stage.key=value.")
-        _place(changes, key.strip(), yaml.safe_load(value))
+        _place(changes, key.strip(), _parse_value(override, value))
     return _build(base, changes, where=spec)
 
 
@@ -268,10 +281,19 @@ def _read_file(spec: str) -> dict[str, Any]:
     return values
 
 
+def _parse_value(override: str, value: str) -> object:
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"the value of {override!r} is not YAML", where="--set", mend="Quote it.") from error
+
+
 def _place(tree: dict[str, Any], dotted_key: str, value: object) -> None:
     *parents, last = dotted_key.split(".")
     for parent in parents:
-        tree = tree.setdefault(parent, {})
+        if not isinstance(tree.get(parent), dict):
+            tree[parent] = {}
+        tree = tree[parent]
     tree[last] = value
 
 
