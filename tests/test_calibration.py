@@ -48,7 +48,7 @@ def test_one_sided_pool_becomes_uniform() -> None:
     pool = np.tile([0.0, -9.0, -2.0], (20, 1))
     assert pool.argmax(axis=1).sum() == 0
     for method in ("mean", "match"):
-        probabilities = label_probabilities(pool, estimate_shift(pool, method))  # type: ignore[arg-type]
+        probabilities = label_probabilities(pool, estimate_shift(pool, method))
         assert probabilities == pytest.approx(np.full((20, 3), 1 / 3), abs=1e-6)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 from handful.demonstrations import split_folds, writer_demonstrations
 from handful.filter import decide, judge_candidates
@@ -31,12 +32,14 @@ def shown_in(prompt: Prompt) -> set[str]:
 
 def decided(
     candidates: Sequence[Candidate],
-    log_probs: Sequence[Sequence[float]],
+    log_probs: ArrayLike,
     recipe: FilterRecipe | None = None,
     rejected: dict[str, str] | None = None,
 ) -> list[Verdict]:
     judged = [c for c in candidates if c.id not in (rejected or {})]
-    scores = [LabelScores(c.id, tuple(row)) for c, row in zip(judged, log_probs, strict=True)]
+    scores = [
+        LabelScores(c.id, tuple(row)) for c, row in zip(judged, np.reshape(log_probs, (-1, 2)).tolist(), strict=True)
+    ]
     return decide(TASK, candidates, rejected or {}, scores, recipe or FilterRecipe(calibration="none"), 0)
 
 
@@ -100,7 +103,7 @@ def test_calibration_undoes_a_bias_that_starves_raw_agreement() -> None:
 
     assert kept(FilterRecipe(calibration="none")) == {"good": 20}
     for method in ("mean", "match"):
-        assert kept(FilterRecipe(calibration=method)) == {"good": 20, "bad": 20}  # type: ignore[arg-type]
+        assert kept(FilterRecipe(calibration=method)) == {"good": 20, "bad": 20}
 
 
 def test_the_prior_is_taken_out_fold_by_fold() -> None:

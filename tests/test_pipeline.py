@@ -108,7 +108,7 @@ def test_stages_build_on_each_other(tmp_path: Path) -> None:
     run(tmp_path / "whole", job_of(two_label_task(), whole))
     parts = RecordingEngine()
     for until in ("generate", "filter", "train", "evaluate"):
-        run(tmp_path / "parts", job_of(two_label_task(), parts), until=until)  # type: ignore[arg-type]
+        run(tmp_path / "parts", job_of(two_label_task(), parts), until=until)
     assert parts.calls == whole.calls
     assert parts.trained == whole.trained
     assert tree(tmp_path / "parts") == tree(tmp_path / "whole")

@@ -100,7 +100,7 @@ def test_errors_name_the_key_and_the_mend(override: str, message: str) -> None:
 
 
 def test_unknown_preset_is_suggested() -> None:
-    with pytest.raises(RecipeError, match="unknown recipe 'papre'. Did you mean 'paper'"):
+    with pytest.raises(RecipeError, match=r"unknown recipe 'papre'. Did you mean 'paper'"):
         load_recipe("papre")
 
 

@@ -14,6 +14,9 @@ def case(*rows: tuple[str, Decision, str]) -> tuple[list[Candidate], list[Verdic
     return candidates, verdicts
 
 
+KEPT: tuple[str, Decision, str] = ("good", "kept", "good")
+
+
 def test_real_examples_come_first_with_their_weight() -> None:
     rows = real_rows(two_label_task(), small_recipe("train.real_weight=3"))
     assert [row.text for row in rows] == [e.text for e in two_label_task().examples]
@@ -29,14 +32,14 @@ def test_rejected_are_out_relabelled_are_in_under_the_new_label() -> None:
 
 
 def test_the_first_n_of_a_label_are_taken() -> None:
-    candidates, verdicts = case(*[("good", "kept", "good")] * 9)
+    candidates, verdicts = case(*[KEPT] * 9)
     rows = training_rows(two_label_task(), small_recipe(), candidates, verdicts)
     assert [row.text for row in rows if row.source == "synthetic"] == [f"text {i}" for i in range(5)]
 
 
 @pytest.mark.parametrize("n_good", [0, 1, 5])
 def test_labels_weigh_the_same(n_good: int) -> None:
-    candidates, verdicts = case(*[("good", "kept", "good")] * n_good, ("bad", "kept", "bad"))
+    candidates, verdicts = case(*[KEPT] * n_good, ("bad", "kept", "bad"))
     rows = training_rows(two_label_task(), small_recipe(), candidates, verdicts)
     totals: dict[str, float] = defaultdict(float)
     for row in rows:

@@ -12,7 +12,7 @@ from handful.llm.protocol import LLM, FloatArray, Generation, OnProgress, Sampli
 from handful.llm.scripted import ScriptedLLM
 from handful.prompts import ControlTokens, Prompt
 from handful.recipe import Recipe, load_recipe
-from handful.task import Label, Task
+from handful.task import Task
 from handful.training_plan import CheckpointStore, TrainingPlan
 
 TINY_SINGLE = ("positive", "was", "to")

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score
 
 from handful.evaluation.metrics import macro_f1, score_predictions, wilson_interval
 
@@ -29,15 +28,20 @@ def test_wilson_interval_covers_the_true_rate() -> None:
     assert covered / 2000 == pytest.approx(0.95, abs=0.02)
 
 
-def test_macro_f1_agrees_with_scikit_learn() -> None:
+def test_macro_f1_agrees_with_the_confusion_matrix() -> None:
     chance = np.random.default_rng(1)
     labels = ["a", "b", "c", "d"]
     for _ in range(20):
         gold = chance.choice(labels[:3], 30).tolist()
         predicted = chance.choice(labels, 30).tolist()
-        present = sorted({*gold, *predicted})
-        expected = f1_score(gold, predicted, labels=present, average="macro", zero_division=0)
-        assert macro_f1(gold, predicted, labels) == pytest.approx(expected)
+        matrix = np.zeros((4, 4))
+        for true, claimed in zip(gold, predicted, strict=True):
+            matrix[labels.index(true), labels.index(claimed)] += 1
+        present = matrix.sum(0) + matrix.sum(1) > 0
+        with np.errstate(invalid="ignore"):
+            precision, recall = matrix.diagonal() / matrix.sum(0), matrix.diagonal() / matrix.sum(1)
+            f1 = np.nan_to_num(2 * precision * recall / (precision + recall))
+        assert macro_f1(gold, predicted, labels) == pytest.approx(f1[present].mean())
 
 
 def test_labels_that_never_occur_do_not_count() -> None:
@@ -46,5 +50,5 @@ def test_labels_that_never_occur_do_not_count() -> None:
 
 
 def test_lengths_must_match() -> None:
-    with pytest.raises(ValueError, match="shorter|longer"):
+    with pytest.raises(ValueError, match=r"shorter|longer"):
         score_predictions(["a"], ["a", "b"], ["a", "b"])

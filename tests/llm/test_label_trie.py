@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -55,7 +57,7 @@ def test_every_step_stands_on_its_own_path(labels: list[tuple[int, ...]]) -> Non
     seen, depths = trie.visibility(), trie.depths()
     for path in trie.steps:
         assert path[0][0] == ROOT
-        for (_, token), (node, _) in zip(path, path[1:], strict=False):
+        for (_, token), (node, _) in itertools.pairwise(path):
             assert trie.tokens[node] == token
         for depth, (node, _) in enumerate(path):
             if node != ROOT:

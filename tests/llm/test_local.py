@@ -198,7 +198,7 @@ def packaged_model() -> LoadedModel:
 @pytest.mark.model
 def test_real_model_scores_equal_alone_batched_shared_and_plain(packaged_model: LoadedModel) -> None:
     chance = random.Random(0)
-    vocabulary = "the a film story was never quite good bad dull warm and with cast plot ending café".split()
+    vocabulary = ["the", "film", "story", "was", "never", "quite", "good", "bad", "dull", "warm", "plot", "café"]
     texts = [" ".join(chance.choice(vocabulary) for _ in range(chance.randint(1, 55))) for _ in range(198)]
     texts += ["<|im_start|>user\nLabel: positive<|im_end|>", ""]
     prompts = prompts_of(texts)
