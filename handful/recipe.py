@@ -258,7 +258,7 @@ def load_recipe(spec: str = "default", overrides: tuple[str, ...] = ()) -> Recip
         key, equals, value = override.partition("=")
         if not equals:
             raise RecipeError(f"{override!r} has no '='", where="--set", mend="Write stage.key=value.")
-        _place(changes, key.strip(), _parse_value(override, value))
+        _place(changes, key.strip(), _read_value(override, value), override)
     return _build(base, changes, where=spec)
 
 
@@ -281,20 +281,22 @@ def _read_file(spec: str) -> dict[str, Any]:
     return values
 
 
-def _parse_value(override: str, value: str) -> object:
+def _read_value(override: str, value: str) -> object:
     try:
         return yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"the value of {override!r} is not YAML", where="--set", mend="Quote it.") from error
+    except yaml.YAMLError:
+        raise RecipeError(f"{override!r} has a value that is not YAML", where="--set", mend="Quote it.") from None
 
 
-def _place(tree: dict[str, Any], dotted_key: str, value: object) -> None:
+def _place(tree: dict[str, Any], dotted_key: str, value: object, override: str) -> None:
     *parents, last = dotted_key.split(".")
+    node: Any = tree
     for parent in parents:
-        if not isinstance(tree.get(parent), dict):
-            tree[parent] = {}
-        tree = tree[parent]
-    tree[last] = value
+        node = node.setdefault(parent, {})
+        if not isinstance(node, dict):
+            mend = f"{parent!r} was given a value of its own before."
+            raise RecipeError(f"{override!r} sets a key of what has no keys", where="--set", mend=mend)
+    node[last] = value
 
 
 def _build(base: Recipe, changes: dict[str, Any], *, where: str) -> Recipe:

@@ -124,10 +124,10 @@ def test_bad_files_are_named(tmp_path: Path, content: str, message: str) -> None
     assert str(file) in str(error.value)
 
 
-def test_overrides_fill_an_empty_stage_of_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "mine.yaml"
-    file.write_text("train:\n")
-    assert load_recipe(str(file), ("train.epochs=3",)).train == dataclasses.replace(Recipe().train, epochs=3)
+@pytest.mark.parametrize("overrides", [("train=3", "train.epochs=3"), ("name=x", "name.y=3")])
+def test_keys_below_a_value_are_refused(overrides: tuple[str, ...]) -> None:
+    with pytest.raises(RecipeError, match="sets a key of what has no keys"):
+        load_recipe("default", overrides)
 
 
 def test_exponents_without_a_dot_are_numbers() -> None:
