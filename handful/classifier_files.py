@@ -174,8 +174,8 @@ def _model_card(spec: ClassifierSpec, facts: Mapping[str, Any], speaks_decision:
     if speaks_decision:
         criteria = repr(dict.fromkeys(spec.labels))
         lines += [
-            "With stock transformers and without handful (`decision_config` is needed: without it the settings here are",
-            "not read; `base_model` is a folder or hub id of the base model):",
+            "With stock transformers and without handful (`base_model` is a folder or hub id of the base model; the",
+            "settings here are only read through `decision_config`):",
             "",
             "```python",
             "from transformers import pipeline",
