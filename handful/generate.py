@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from handful.demonstrations import writer_demonstrations
 from handful.llm.protocol import LLM, Sampling
-from handful.prompts import generation_prompt
+from handful.prompts import Prompt, generation_prompt
 from handful.recipe import Recipe
 from handful.records import Candidate, Example
 from handful.run import fingerprint
@@ -21,7 +22,7 @@ _HOPED_RATE = 0.5
 
 @dataclass(frozen=True)
 class Batch:
-    """One prompt's worth of candidates to write: the unit that is computed and saved."""
+    """One prompt's worth of candidates to write."""
 
     round_index: int
     label: str
@@ -74,49 +75,53 @@ def max_new_tokens(llm: LLM, task: Task, recipe: Recipe) -> int:
     return min(recipe.generate.max_new_tokens, 2 * longest + 8)
 
 
-def generate_batch(
+def generate_candidates(
     llm: LLM,
     task: Task,
     recipe: Recipe,
-    batch: Batch,
+    batches: Sequence[Batch],
     folds: Sequence[Sequence[Example]],
-    token_limit: int,
     seed: int,
 ) -> list[Candidate]:
-    """Write one batch of candidates, each from its own seed.
+    """Write some batches of candidates side by side, each candidate from its own seed.
 
     Raises:
-        ModelError: The prompt does not fit the model.
+        ModelError: A prompt does not fit the model.
     """
     settings = recipe.generate
-    place = (batch.round_index, batch.index)
-    demonstrations = writer_demonstrations(
-        folds[batch.fold], batch.label, settings.demonstrations_per_prompt, seed, *place
-    )
-    prompt = generation_prompt(
-        task,
-        batch.label,
-        demonstrations,
-        describe_label=settings.describe_label,
-        prompt_format=recipe.prompt.format,
-    )
-    first = batch.index * settings.batch_size
-    seeds = [
-        derive_seed(seed, "generate", batch.label, batch.round_index, first + offset)
+    prompts = [_prompt(task, recipe, batch, folds, seed) for batch in batches]
+    limit = max_new_tokens(llm, task, recipe)
+    sampling = Sampling(limit, settings.temperature, settings.top_k, settings.num_beams)
+    blanks = [
+        _blank(task, batch, prompt, batch.index * settings.batch_size + offset, seed)
+        for batch, prompt in zip(batches, prompts, strict=True)
         for offset in range(batch.n_candidates)
     ]
-    sampling = Sampling(token_limit, settings.temperature, settings.top_k, settings.num_beams)
-    prompt_id = fingerprint([segment.text for segment in prompt.prefix])
-    label_index = task.label_names.index(batch.label)
+    repeated = [prompt for batch, prompt in zip(batches, prompts, strict=True) for _ in range(batch.n_candidates)]
+    generations = llm.generate(repeated, [blank.seed for blank in blanks], sampling)
     return [
-        Candidate(
-            id=f"{batch.round_index}-{label_index}-{first + offset}",
-            text=generation.text,
-            intended_label=batch.label,
-            seed=item_seed,
-            prompt_id=prompt_id,
-            fold=batch.fold,
-            finished=generation.finished,
-        )
-        for offset, (item_seed, generation) in enumerate(zip(seeds, llm.generate(prompt, seeds, sampling), strict=True))
+        dataclasses.replace(blank, text=generation.text, finished=generation.finished)
+        for blank, generation in zip(blanks, generations, strict=True)
     ]
+
+
+def _prompt(task: Task, recipe: Recipe, batch: Batch, folds: Sequence[Sequence[Example]], seed: int) -> Prompt:
+    settings = recipe.generate
+    shown = writer_demonstrations(
+        folds[batch.fold], batch.label, settings.demonstrations_per_prompt, seed, batch.round_index, batch.index
+    )
+    return generation_prompt(
+        task, batch.label, shown, describe_label=settings.describe_label, prompt_format=recipe.prompt.format
+    )
+
+
+def _blank(task: Task, batch: Batch, prompt: Prompt, index: int, seed: int) -> Candidate:
+    """Return a candidate's place in the plan, before it has a text."""
+    return Candidate(
+        id=f"{batch.round_index}-{task.label_names.index(batch.label)}-{index}",
+        text="",
+        intended_label=batch.label,
+        seed=derive_seed(seed, "generate", batch.label, batch.round_index, index),
+        prompt_id=fingerprint([segment.text for segment in prompt.prefix]),
+        fold=batch.fold,
+    )

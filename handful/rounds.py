@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from handful.demonstrations import split_folds
 from handful.errors import Interrupted
 from handful.filter import judge_candidates
-from handful.generate import Batch, generate_batch, max_new_tokens
+from handful.generate import Batch, generate_candidates
 from handful.job import Job
 from handful.progress import Progress
 from handful.records import Candidate, Example, LabelScores
 from handful.run import Run, fingerprint
 
+_WRITTEN_AT_ONCE = 160
+"""Candidates written side by side, the unit that is saved: a step costs little more for many rows than for few."""
 _JUDGED_AT_ONCE = 64
-"""Candidates scored together: the unit that is saved. Fixed, because a score's last bits depend on its batch."""
+"""Candidates scored together, the unit that is saved. Fixed, because a score's last bits depend on its batch."""
 
 
 def write_round(job: Job, run: Run, batches: Sequence[Batch], progress: Progress) -> list[Candidate]:
@@ -27,10 +29,10 @@ def write_round(job: Job, run: Run, batches: Sequence[Batch], progress: Progress
     """
     progress.start(f"write, round {batches[0].round_index + 1}", sum(b.n_candidates for b in batches), "texts")
     written: list[Candidate] = []
-    for batch in batches:
+    for index, group in enumerate(_groups(batches)):
         _stop_if_asked(progress)
-        written += _written(job, run, batch)
-        progress.advance(batch.n_candidates)
+        written += _written(job, run, f"candidates-{batches[0].round_index}-{index}", group)
+        progress.advance(sum(batch.n_candidates for batch in group))
     progress.finish(f"{len(written)} candidates written")
     return written
 
@@ -57,14 +59,23 @@ def judge_round(
     return scores
 
 
-def _written(job: Job, run: Run, batch: Batch) -> list[Candidate]:
-    def work() -> list[dict[str, Any]]:
-        llm = job.llm()
-        limit = max_new_tokens(llm, job.task, job.recipe)
-        return [c.to_row() for c in generate_batch(llm, job.task, job.recipe, batch, _folds(job), limit, job.seed)]
+def _groups(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
+    group: list[Batch] = []
+    for batch in batches:
+        if group and sum(b.n_candidates for b in group) + batch.n_candidates > _WRITTEN_AT_ONCE:
+            yield group
+            group = []
+        group.append(batch)
+    yield group
 
-    name = f"candidates-{batch.round_index}-{job.task.label_names.index(batch.label)}-{batch.index}"
-    return [Candidate.from_row(row) for row in run.step(name, [_inputs(job), batch], work)]
+
+def _written(job: Job, run: Run, name: str, batches: Sequence[Batch]) -> list[Candidate]:
+    def work() -> list[dict[str, Any]]:
+        return [
+            c.to_row() for c in generate_candidates(job.llm(), job.task, job.recipe, batches, _folds(job), job.seed)
+        ]
+
+    return [Candidate.from_row(row) for row in run.step(name, [_inputs(job), list(batches)], work)]
 
 
 def _judged(job: Job, run: Run, name: str, part: Sequence[Candidate]) -> list[LabelScores]:

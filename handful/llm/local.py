@@ -17,7 +17,7 @@ from handful.llm import shared_prefix
 from handful.llm.label_scores import label_log_probs
 from handful.llm.label_trie import LabelTrie, build_label_trie
 from handful.llm.protocol import FloatArray, Generation, OnProgress, Sampling
-from handful.llm.sampling import beam_sample_rows, sample_rows
+from handful.llm.sampling import Step, beam_sample_rows, sample_rows
 from handful.llm.shared_prefix import Prefix
 from handful.prompts import EncodedPrompt, Prompt, encode, encode_text
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from handful.llm.loading import LoadedModel
 
-_MAX_PREFIXES = 4
+_MAX_PREFIXES = 16
 """Computed prefixes kept: 46 KB a token for SmolLM2-135M, so 500-token prompts are 23 MB each."""
 
 
@@ -78,12 +78,28 @@ class LocalLLM:
         return len(encoded.prefix_ids) + len(encoded.suffix_ids), encoded.cut
 
     @torch.inference_mode()
-    def generate(self, prompt: Prompt, seeds: Sequence[int], sampling: Sampling) -> list[Generation]:
-        """Sample one line for each seed after the same prompt; see `LLM.generate`."""
-        prefix = self._prefix(self._encode(prompt, sampling.max_new_tokens).prefix_ids)
-        logits = self._head(prefix.last_hidden)
+    def generate(self, prompts: Sequence[Prompt], seeds: Sequence[int], sampling: Sampling) -> list[Generation]:
+        """Sample one line for each prompt; see `LLM.generate`."""
+        members: dict[tuple[int, ...], list[int]] = {}
+        for index, prompt in enumerate(prompts):
+            encoded = self._encode(prompt, sampling.max_new_tokens)
+            members.setdefault(encoded.prefix_ids + encoded.suffix_ids, []).append(index)
+        # Rows with different prompts advance together only where a prefix is not part of each row's cache.
+        together = [members] if self._share else [{ids: rows} for ids, rows in members.items()]
+        lines: dict[int, Generation] = {}
+        for group in together:
+            prefixes = [(self._prefix(ids), len(rows)) for ids, rows in group.items()]
+            order = [index for rows in group.values() for index in rows]
+            written = self._sample(prefixes, [seeds[index] for index in order], sampling)
+            lines |= dict(zip(order, written, strict=True))
+        return [lines[index] for index in range(len(prompts))]
+
+    def _sample(
+        self, prefixes: Sequence[tuple[Prefix, int]], seeds: Sequence[int], sampling: Sampling
+    ) -> list[Generation]:
+        logits = torch.cat([self._head(prefix.last_hidden).expand(count, -1) for prefix, count in prefixes])
         draw = sample_rows if sampling.num_beams == 1 else beam_sample_rows
-        rows = draw(logits, self._stepper(prefix, sampling), seeds, sampling, self._stop())
+        rows = draw(logits, self._stepper(prefixes), seeds, sampling, self._stop())
         lines = [self._tokenizer.decode(ids, skip_special_tokens=True).split("\n", 1)[0].strip() for ids, _ in rows]
         return [Generation(line, ended, len(ids)) for line, (ids, ended) in zip(lines, rows, strict=True)]
 
@@ -130,7 +146,7 @@ class LocalLLM:
             plain = self._model.base_model(ids, use_cache=False).last_hidden_state[0, -1]
             try:
                 prefix = self._compute_prefix_shared(tuple(ids[0, :7].tolist()))
-                hidden = self._forward_shared(prefix, ids[:, 7:], torch.arange(7, 12)[None])[0, -1]
+                hidden = self._forward_shared([(prefix, 1)], ids[:, 7:], torch.arange(7, 12)[None])[0, -1]
             except (TypeError, RuntimeError, ValueError, KeyError):
                 return False
         return bool(torch.allclose(plain, hidden, rtol=1e-3, atol=1e-3 * float(plain.abs().max())))
@@ -172,7 +188,12 @@ class LocalLLM:
             config._attn_implementation = usual
 
     def _forward_shared(
-        self, prefix: Prefix, ids: Tensor, positions: Tensor, own_mask: Tensor | None = None, cache: Any = None
+        self,
+        prefixes: Sequence[tuple[Prefix, int]],
+        ids: Tensor,
+        positions: Tensor,
+        own_mask: Tensor | None = None,
+        cache: Any = None,
     ) -> Tensor:
         with self._attention():
             hidden: Tensor = self._model.base_model(
@@ -180,7 +201,7 @@ class LocalLLM:
                 position_ids=positions,
                 past_key_values=cache,
                 use_cache=cache is not None,
-                shared_prefix=prefix.layers,
+                shared_prefix=prefixes,
                 own_mask=own_mask,
             ).last_hidden_state
         return hidden
@@ -199,7 +220,7 @@ class LocalLLM:
         mask = _tree_mask(lengths, width, trie) if trie.n_nodes else None
         device = self.loaded.device
         if self._share:
-            hidden = self._forward_shared(prefix, ids, positions, mask)
+            hidden = self._forward_shared([(prefix, len(rows))], ids, positions, mask)
         else:
             hidden = self._forward_expanded(prefix, ids.to(device), positions.to(device), mask)
         each = torch.arange(len(rows), device=device)
@@ -227,29 +248,31 @@ class LocalLLM:
             cache.update(keys.expand(n_rows, -1, -1, -1), values.expand(n_rows, -1, -1, -1), index)
         return cache
 
-    def _stepper(self, prefix: Prefix, sampling: Sampling) -> Any:
+    def _stepper(self, prefixes: Sequence[tuple[Prefix, int]]) -> Step:
         """Return the function that advances all rows by one token."""
+        owner = torch.repeat_interleave(torch.tensor([count for _, count in prefixes]))  # prefix of each row
+        before = torch.tensor([prefix.n_tokens for prefix, _ in prefixes])
+        n_layers = len(prefixes[0][0].layers)
         cache: Any = None
 
         def step(tokens: Tensor, parents: Tensor) -> Tensor:
-            nonlocal cache
+            nonlocal cache, owner
             if cache is None:
-                n_layers = len(prefix.layers)
-                shared = self._share
-                cache = (
-                    shared_prefix.row_cache(n_layers, sampling.max_new_tokens)
-                    if shared
-                    else self._expanded(prefix, len(tokens))
-                )
-            elif not _is_identity(parents, cache):
+                rows = len(parents)
+                cache = shared_prefix.row_cache(n_layers) if self._share else self._expanded(prefixes[0][0], rows)
+            elif len(parents) != len(owner) or bool((parents != torch.arange(len(owner))).any()):
                 cache.batch_select_indices(parents.to(tokens.device))
-            length = cache.get_seq_length() + (prefix.n_tokens if self._share else 0)
-            positions = torch.full((len(tokens), 1), length, device=tokens.device)
+            owner = owner[parents]
+            written = cache.get_seq_length() - (0 if self._share else prefixes[0][0].n_tokens)
+            positions = (before[owner] + written)[:, None].to(tokens.device)
             if self._share:
-                return self._head(self._forward_shared(prefix, tokens[:, None], positions, cache=cache)[:, -1])
-            hidden = self._model.base_model(
-                tokens[:, None], position_ids=positions, past_key_values=cache, use_cache=True
-            ).last_hidden_state
+                counts = owner.bincount(minlength=len(prefixes)).tolist()
+                active = [(prefix, count) for (prefix, _), count in zip(prefixes, counts, strict=True) if count]
+                hidden = self._forward_shared(active, tokens[:, None], positions, cache=cache)
+            else:
+                hidden = self._model.base_model(
+                    tokens[:, None], position_ids=positions, past_key_values=cache, use_cache=True
+                ).last_hidden_state
             return self._head(hidden[:, -1])
 
         return step
@@ -269,10 +292,6 @@ class LocalLLM:
                 raise ModelError("the model's vocabulary has no line end and no end-of-text token")
             self._stop_tokens = stop.to(self.loaded.device)
         return self._stop_tokens
-
-
-def _is_identity(parents: Tensor, cache: Any) -> bool:
-    return len(parents) == len(cache.layers[0].keys) and bool((parents == torch.arange(len(parents))).all())
 
 
 def _tree_mask(lengths: Tensor, width: int, trie: LabelTrie) -> Tensor:

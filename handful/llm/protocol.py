@@ -62,11 +62,11 @@ class LLM(Protocol):
         """Return a prompt's length in tokens, and whether its query had to be cut to fit."""
         ...
 
-    def generate(self, prompt: Prompt, seeds: Sequence[int], sampling: Sampling) -> list[Generation]:
-        """Sample one line for each seed after the same prompt.
+    def generate(self, prompts: Sequence[Prompt], seeds: Sequence[int], sampling: Sampling) -> list[Generation]:
+        """Sample one line for each prompt, each from its own seed; equal prompts share their computation.
 
         Raises:
-            ModelError: The prompt does not fit the model.
+            ModelError: A prompt does not fit the model.
         """
         ...
 

@@ -23,10 +23,10 @@ Step = Callable[[Tensor, Tensor], Tensor]
 def sample_rows(
     first_logits: Tensor, step: Step, seeds: Sequence[int], sampling: Sampling, stop: Tensor
 ) -> list[tuple[list[int], bool]]:
-    """Sample one continuation per seed after one prompt.
+    """Sample one continuation per seed.
 
     Args:
-        first_logits: Logits after the prompt, shape (1, V).
+        first_logits: Logits after each one's prompt, shape (n_seeds, V).
         step: Advances the model; rows that have stopped are no longer among those it gets.
         seeds: One per continuation.
         sampling: Temperature, top_k and the token limit.
@@ -39,7 +39,7 @@ def sample_rows(
     uniform = torch.from_numpy(np.stack([array_stream(seed, "tokens").random(limit) for seed in seeds]))  # (n, T)
     written: list[list[int]] = [[] for _ in seeds]
     active = torch.arange(len(seeds))
-    logits = first_logits.expand(len(seeds), -1)
+    logits = first_logits
     for position in range(limit):
         tokens = _draw(logits, uniform[active, position], sampling)
         for row, token in zip(active.tolist(), tokens.tolist(), strict=True):
@@ -89,7 +89,7 @@ def beam_sample_rows(
     width = sampling.num_beams
     noise = [array_stream(seed, "beams") for seed in seeds]
     texts = [_Beams(ids=[[]], scores=[0.0], rows=[index]) for index in range(len(seeds))]
-    logits = first_logits.expand(len(seeds), -1)
+    logits = first_logits
     for position in range(sampling.max_new_tokens):
         log_probs, ids = (part.cpu().numpy() for part in _log_probs(logits, sampling))
         for text, generator in zip(texts, noise, strict=True):

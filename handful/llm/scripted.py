@@ -48,10 +48,9 @@ class ScriptedLLM:
         """Count the words of the prompt; nothing is ever cut."""
         return len(_words(prompt)) + len((prompt.query or "").split()), False
 
-    def generate(self, prompt: Prompt, seeds: Sequence[int], sampling: Sampling) -> list[Generation]:
+    def generate(self, prompts: Sequence[Prompt], seeds: Sequence[int], sampling: Sampling) -> list[Generation]:
         """Write a line of words drawn from the prompt for each seed."""
-        words = [word for word in _words(prompt) if word.isalpha()] or list(_FILLER)
-        return [self._line(words, seed, sampling) for seed in seeds]
+        return [self._line(_words(prompt), seed, sampling) for prompt, seed in zip(prompts, seeds, strict=True)]
 
     def score(
         self, prompts: Sequence[Prompt], targets: Sequence[str], *, on_progress: OnProgress | None = None
@@ -65,7 +64,8 @@ class ScriptedLLM:
     def _line(self, words: Sequence[str], seed: int, sampling: Sampling) -> Generation:
         draw = stream(seed, "line")
         length = draw.randint(1, max(2, min(12, sampling.max_new_tokens)))
-        text = " ".join(draw.choice([*words, *_FILLER]) for _ in range(length))
+        vocabulary = [*(word for word in words if word.isalpha()), *_FILLER]
+        text = " ".join(draw.choice(vocabulary) for _ in range(length))
         return Generation(text, finished=draw.random() > 0.05, n_tokens=length)
 
     def _score(self, prompt: Prompt, targets: Sequence[str]) -> list[float]:

@@ -7,6 +7,7 @@ copy (Juravsky et al. 2024, "Hydragen", section 3.2). CPU only: it needs the log
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +41,7 @@ def attention(
     value: Tensor,
     attention_mask: Tensor | None,
     scaling: float | None = None,
-    shared_prefix: tuple[LayerStates, ...] = (),
+    shared_prefix: Sequence[tuple[Prefix, int]] = (),
     own_mask: Tensor | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
@@ -53,7 +54,8 @@ def attention(
         value: Same shape as `key`.
         attention_mask: Always None here; own tokens are causal unless `own_mask` says otherwise.
         scaling: Factor before the softmax.
-        shared_prefix: Keys and values of the prefix per layer; empty while the prefix itself is computed.
+        shared_prefix: The rows' prefixes in row order, each with its number of rows; empty while a prefix itself is
+            computed.
         own_mask: Which own token sees which, bool, shape (B, 1, Q, K).
 
     Returns:
@@ -74,15 +76,27 @@ def attention(
         own, own_lse = _flash(query, keys, values, 0.0, bias is None, attn_mask=bias, scale=scaling)
     if not shared_prefix:
         return own.transpose(1, 2).contiguous(), None
-    prefix_key, prefix_value = shared_prefix[module.layer_idx]
-    folded = query.reshape(n_rows, n_kv_heads, group, n_queries, head_dim).transpose(0, 1)
-    folded = folded.reshape(1, n_kv_heads, n_rows * group * n_queries, head_dim)
-    pre, pre_lse = _flash(folded, prefix_key, prefix_value, 0.0, False, scale=scaling)
-    shape = (n_kv_heads, n_rows, group, n_queries)
-    pre = pre.reshape(*shape, head_dim).transpose(0, 1).reshape(query.shape)
-    pre_lse = pre_lse.reshape(shape).transpose(0, 1).reshape(n_rows, n_heads, n_queries)
-    share = torch.sigmoid(pre_lse - own_lse).unsqueeze(-1)  # e^a / (e^a + e^b)
-    return torch.lerp(own, pre, share).transpose(1, 2).contiguous(), None
+    start = 0
+    parts = []
+    for prefix, count in shared_prefix:
+        rows = slice(start, start + count)
+        pre, pre_lse = _over_prefix(query[rows], prefix.layers[module.layer_idx], scaling)
+        share = torch.sigmoid(pre_lse - own_lse[rows]).unsqueeze(-1)  # e^a / (e^a + e^b)
+        parts.append(torch.lerp(own[rows], pre, share))
+        start += count
+    merged = parts[0] if len(parts) == 1 else torch.cat(parts)
+    return merged.transpose(1, 2).contiguous(), None
+
+
+def _over_prefix(query: Tensor, states: LayerStates, scaling: float | None) -> tuple[Tensor, Tensor]:
+    """Attend with all rows to one prefix: output (B, H, Q, d) and log-sum-exp (B, H, Q)."""
+    keys, values = states
+    n_rows, n_heads, n_queries, head_dim = query.shape
+    shape = (keys.shape[1], n_rows, n_heads // keys.shape[1], n_queries)
+    folded = query.reshape(n_rows, shape[0], shape[2], n_queries, head_dim).transpose(0, 1)
+    output, lse = _flash(folded.reshape(1, shape[0], -1, head_dim), keys, values, 0.0, False, scale=scaling)
+    output = output.reshape(*shape, head_dim).transpose(0, 1).reshape(query.shape)
+    return output, lse.reshape(shape).transpose(0, 1).reshape(n_rows, n_heads, n_queries)
 
 
 def _no_mask(*_: Any, **__: Any) -> None:
@@ -93,21 +107,29 @@ AttentionInterface.register(NAME, attention)
 AttentionMaskInterface.register(NAME, _no_mask)
 
 
-class RowLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed for us
-    """Keys and values of the rows' own tokens in one buffer that is written in place: no copy per step."""
+_GROWTH_TOKENS = 16
 
-    def __init__(self, max_tokens: int) -> None:
+
+class RowLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed for us
+    """Keys and values of the rows' own tokens in a buffer that is written in place and grows now and then.
+
+    Rows end early, so a buffer of the full length for all of them would be mostly empty.
+    """
+
+    def __init__(self) -> None:
         super().__init__()
-        self._max_tokens = max_tokens
         self._length = 0
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Write the new tokens behind the old ones and return views of all of them."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-            shape = (*key_states.shape[:2], self._max_tokens, key_states.shape[3])
-            self.keys, self.values = key_states.new_empty(shape), value_states.new_empty(shape)
+            self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
         end = self._length + key_states.shape[2]
+        if end > self.keys.shape[2]:
+            more = (*self.keys.shape[:2], max(_GROWTH_TOKENS, key_states.shape[2]), self.keys.shape[3])
+            self.keys = torch.cat([self.keys, key_states.new_empty(more)], dim=2)
+            self.values = torch.cat([self.values, value_states.new_empty(more)], dim=2)
         self.keys[:, :, self._length : end] = key_states
         self.values[:, :, self._length : end] = value_states
         self._length = end
@@ -118,6 +140,6 @@ class RowLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed
         return self._length
 
 
-def row_cache(n_layers: int, max_tokens: int) -> Cache:
-    """Return an empty cache for `max_tokens` own tokens a row."""
-    return Cache(layers=[RowLayer(max_tokens) for _ in range(n_layers)])
+def row_cache(n_layers: int) -> Cache:
+    """Return an empty cache of the rows' own tokens."""
+    return Cache(layers=[RowLayer() for _ in range(n_layers)])

