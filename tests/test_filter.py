@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from handful.demonstrations import split_folds, writer_demonstrations
 from handful.filter import decide, judge_candidates
-from handful.generate import Batch, generate_batch
+from handful.generate import Batch, generate_candidates
 from handful.llm.protocol import FloatArray, OnProgress
 from handful.llm.scripted import ScriptedLLM
 from handful.prompts import Prompt
@@ -51,9 +51,13 @@ def test_judge_sees_none_of_the_writers_demonstrations(seed: int) -> None:
         c
         for index in range(4)
         for label in TASK.label_names
-        for c in generate_batch(llm, TASK, recipe, Batch(0, label, index, index % 2, 2), folds, 12, seed)
+        for c in generate_candidates(llm, TASK, recipe, [Batch(0, label, index, index % 2, 2)], folds, seed)
     ]
-    written_with = {item: shown_in(prompt) for prompt, seeds, _ in llm.generated for item in seeds}
+    written_with = {
+        item: shown_in(prompt)
+        for prompts, seeds, _ in llm.generated
+        for prompt, item in zip(prompts, seeds, strict=True)
+    }
     judge_candidates(llm, TASK, recipe, candidates, folds, seed)
     ((prompts),) = llm.scored
     assert len(prompts) == len(candidates) == 16
@@ -67,11 +71,11 @@ def test_judge_sees_none_of_the_writers_demonstrations(seed: int) -> None:
 def test_recipe_paper_judges_with_all_examples() -> None:
     recipe, llm = load_recipe("paper"), RecordingLLM()
     folds = split_folds(TASK, 0, cross_fit=recipe.filter.cross_fit)
-    candidates = generate_batch(llm, TASK, recipe, Batch(0, "good", 0, 0, 2), folds, 12, 0)
+    candidates = generate_candidates(llm, TASK, recipe, [Batch(0, "good", 0, 0, 2)], folds, 0)
     judge_candidates(llm, TASK, recipe, candidates, folds, 0)
     all_texts = {e.text for e in TASK.examples}
     good = {e.text for e in TASK.examples if e.label == "good"}
-    assert shown_in(llm.generated[0][0]) == good
+    assert [shown_in(prompt) for prompt in llm.generated[0][0]] == [good] * 2
     assert {e.text for e in writer_demonstrations(folds[0], "good", None, 0)} == good
     assert [shown_in(prompt) for prompt in llm.scored[0]] == [all_texts] * 2
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from handful.demonstrations import split_folds
-from handful.generate import Batch, Tally, generate_batch, max_new_tokens, plan_round
+from handful.generate import Batch, Tally, generate_candidates, max_new_tokens, plan_round
 from handful.records import Candidate
 from tests.toys import RecordingLLM, small_recipe, two_label_task
 
@@ -14,7 +14,17 @@ def written(*overrides: str, batch: Batch | None = None, seed: int = 0) -> tuple
     task, recipe, llm = two_label_task(), small_recipe(*overrides), RecordingLLM()
     folds = split_folds(task, seed, cross_fit=recipe.filter.cross_fit)
     chosen = batch or Batch(0, "good", 0, 0, 4)
-    return generate_batch(llm, task, recipe, chosen, folds, 20, seed), llm
+    return generate_candidates(llm, task, recipe, [chosen], folds, seed), llm
+
+
+def test_batches_written_together_are_the_same_as_apart() -> None:
+    task, recipe = two_label_task(), small_recipe()
+    folds = split_folds(task, 0, cross_fit=True)
+    batches = [Batch(0, label, index, index % 2, 3) for label in task.label_names for index in range(3)]
+    together = generate_candidates(RecordingLLM(), task, recipe, batches, folds, 0)
+    apart = [c for batch in batches for c in generate_candidates(RecordingLLM(), task, recipe, [batch], folds, 0)]
+    assert together == apart
+    assert len({c.id for c in together}) == 18
 
 
 def test_candidates_carry_their_place() -> None:
@@ -38,7 +48,7 @@ def test_prompt_shows_examples_of_the_label_and_fold_alone() -> None:
     folds = split_folds(task, 0, cross_fit=True)
     for fold in (0, 1):
         _, llm = written(batch=Batch(0, "bad", 0, fold, 1))
-        shown = "".join(segment.text for segment in llm.generated[0][0].prefix)
+        shown = "".join(segment.text for segment in llm.generated[0][0][0].prefix)
         inside = {e.text for e in task.examples if e.text in shown}
         assert inside == {e.text for e in folds[fold] if e.label == "bad"}
 

@@ -46,7 +46,7 @@ class RecordingLLM:
     """A scripted LLM that keeps every prompt it is given."""
 
     inner: ScriptedLLM = field(default_factory=ScriptedLLM)
-    generated: list[tuple[Prompt, tuple[int, ...], Sampling]] = field(default_factory=list)
+    generated: list[tuple[tuple[Prompt, ...], tuple[int, ...], Sampling]] = field(default_factory=list)
     scored: list[tuple[Prompt, ...]] = field(default_factory=list)
 
     @property
@@ -63,9 +63,9 @@ class RecordingLLM:
     def prompt_tokens(self, prompt: Prompt) -> tuple[int, bool]:
         return self.inner.prompt_tokens(prompt)
 
-    def generate(self, prompt: Prompt, seeds: Sequence[int], sampling: Sampling) -> list[Generation]:
-        self.generated.append((prompt, tuple(seeds), sampling))
-        return self.inner.generate(prompt, seeds, sampling)
+    def generate(self, prompts: Sequence[Prompt], seeds: Sequence[int], sampling: Sampling) -> list[Generation]:
+        self.generated.append((tuple(prompts), tuple(seeds), sampling))
+        return self.inner.generate(prompts, seeds, sampling)
 
     def score(
         self, prompts: Sequence[Prompt], targets: Sequence[str], *, on_progress: OnProgress | None = None

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import json
 import os
 import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from handful.errors import AdapterError, ModelError
-from handful.llm import loading
 from handful.llm.loading import cache_folder, load_model, load_tokenizer, model_fingerprint, with_adapter
 from tests.tiny import make_tiny_model
 
@@ -23,7 +26,7 @@ def fake_gguf(tmp_path: Path, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("HANDFUL_CACHE", str(tmp_path / "cache"))
     file = tmp_path / "model.gguf"
     file.write_bytes(b"GGUF weights of the tiny model")
-    tokenizers, models = loading.AutoTokenizer, loading.AutoModelForCausalLM
+    tokenizers, models = AutoTokenizer, AutoModelForCausalLM
 
     class FakeTokenizer:
         @staticmethod
@@ -41,8 +44,8 @@ def fake_gguf(tmp_path: Path, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPa
             return models.from_pretrained(source, **options)
 
     MADE.clear()
-    monkeypatch.setattr(loading, "AutoTokenizer", FakeTokenizer)
-    monkeypatch.setattr(loading, "AutoModelForCausalLM", FakeModel)
+    monkeypatch.setattr("handful.llm.loading.AutoTokenizer", FakeTokenizer)
+    monkeypatch.setattr("handful.llm.loading.AutoModelForCausalLM", FakeModel)
     return file
 
 
@@ -139,13 +142,14 @@ def test_damaged_safetensors_are_a_model_error(tiny_model_dir: Path, tmp_path: P
 
 
 def test_a_missing_package_and_device_are_named(tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "_PACKAGED_MODULE", "no_such_module_at_all")
+    monkeypatch.setattr("handful.llm.loading._PACKAGED_MODULE", "no_such_module_at_all")
     with pytest.raises(ModelError, match="the packaged model 'smollm2-135m' is not installed"):
         load_model()
     if not torch.cuda.is_available():
         with pytest.raises(ModelError, match="device 'cuda' is not available"):
             load_model(str(tiny_model_dir), device="cuda")
-    monkeypatch.setattr(loading.importlib.util, "find_spec", lambda name: None)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "bitsandbytes" else find(name))
     with pytest.raises(ModelError, match="4-bit loading needs bitsandbytes"):
         load_model(str(tiny_model_dir), load_in_4bit=True, device="cpu")
 
@@ -198,7 +202,7 @@ def half_written(entry: Path) -> None:
     (entry / "model.safetensors").unlink()
 
 
-DAMAGES = [
+DAMAGES: list[Callable[[Path], object]] = [
     flip,
     truncate,
     half_written,
@@ -248,12 +252,12 @@ def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HANDFUL_CACHE", str(tmp_path / "here"))
     assert cache_folder() == tmp_path / "here"
     monkeypatch.delenv("HANDFUL_CACHE")
-    monkeypatch.setattr(loading.sys, "platform", "linux")
+    monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert cache_folder() == tmp_path / "xdg" / "handful"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder() == Path.home() / ".cache" / "handful"
-    monkeypatch.setattr(loading.sys, "platform", "darwin")
+    monkeypatch.setattr(sys, "platform", "darwin")
     assert cache_folder() == Path.home() / "Library" / "Caches" / "handful"
 
 

@@ -54,8 +54,9 @@ def test_scores_equal_the_plain_forward_pass(tiny_loaded: LoadedModel, name: str
     assert np.abs(llm.score(prompts, TARGETS[name]) - expected).max() < 1e-4
 
 
-@pytest.mark.parametrize("name", ["single", "one begins another"])
-@pytest.mark.parametrize("share", [True, False])
+@pytest.mark.parametrize(
+    ("name", "share"), [("single", True), ("one begins another", True), ("one begins another", False)]
+)
 def test_scores_do_not_depend_on_batching(tiny_loaded: LoadedModel, name: str, share: bool) -> None:
     texts = texts_of(200, 300)
     counts = [len(encode_text(f" {text}", tiny_loaded.tokenizer)) for text in texts]
@@ -111,7 +112,7 @@ def test_a_prompt_that_cannot_fit_is_refused_with_numbers(tiny_loaded: LoadedMod
     with pytest.raises(ModelError, match=r"the prompt has 30\d\d tokens, the model reads 20\d\d"):
         llm.score([huge], TARGETS["single"])
     with pytest.raises(ModelError, match=r"the prompt has 3000 tokens, the model reads 2038"):
-        llm.generate(Prompt((Segment("x" * 3000),)), [1], Sampling(10))
+        llm.generate([Prompt((Segment("x" * 3000),))], [1], Sampling(10))
 
 
 def test_prompts_fill_the_context_to_the_last_token(tiny_loaded: LoadedModel) -> None:
@@ -134,19 +135,31 @@ def test_texts_depend_on_their_seed_alone(tiny_loaded: LoadedModel, sampling: Sa
     llm = LocalLLM(tiny_loaded, share_prefix=share)
     prompt = generation_prompt(TASK, "good", TASK.examples[:2])
     seeds = [11, 5, 99, 7, 1234567, 0, 42, 8]
-    together = llm.generate(prompt, seeds, sampling)
-    assert [llm.generate(prompt, [seed], sampling)[0] for seed in seeds] == together
-    assert llm.generate(prompt, seeds[::-1], sampling) == together[::-1]
-    assert llm.generate(prompt, seeds[2:5], sampling) == together[2:5]
+    together = llm.generate([prompt] * 8, seeds, sampling)
+    assert [llm.generate([prompt], [seed], sampling)[0] for seed in seeds] == together
+    assert llm.generate([prompt] * 8, seeds[::-1], sampling) == together[::-1]
+    assert llm.generate([prompt] * 3, seeds[2:5], sampling) == together[2:5]
     distinct = len({generation.text for generation in together})
     assert distinct == 1 if sampling.top_k == 1 else distinct > 4
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+@pytest.mark.parametrize("share", [True, False])
+def test_prompts_written_together_do_not_mix(tiny_loaded: LoadedModel, beams: int, share: bool) -> None:
+    llm, sampling = LocalLLM(tiny_loaded, share_prefix=share), Sampling(60, top_k=0, num_beams=beams)
+    kinds = [generation_prompt(TASK, label, TASK.examples[:n]) for label in TASK.label_names for n in (0, 2, 6)]
+    prompts = [kinds[i] for i in (0, 1, 0, 2, 3, 5, 4, 1, 0, 5, 5, 2)]
+    seeds = list(range(100, 112))
+    alone = [llm.generate([prompt], [seed], sampling)[0] for prompt, seed in zip(prompts, seeds, strict=True)]
+    assert llm.generate(prompts, seeds, sampling) == alone
+    assert {g.finished for g in alone} == {True, False}  # rows leave the batch at different steps
 
 
 @pytest.mark.parametrize("beams", [1, 2])
 def test_sharing_the_prefix_writes_the_same_texts(tiny_loaded: LoadedModel, beams: int) -> None:
     prompt, sampling = generation_prompt(TASK, "bad", TASK.examples[4:]), Sampling(16, num_beams=beams)
     shared, plain = (
-        LocalLLM(tiny_loaded, share_prefix=on).generate(prompt, range(12), sampling) for on in (True, False)
+        LocalLLM(tiny_loaded, share_prefix=on).generate([prompt] * 12, range(12), sampling) for on in (True, False)
     )
     assert shared == plain
 
@@ -154,7 +167,7 @@ def test_sharing_the_prefix_writes_the_same_texts(tiny_loaded: LoadedModel, beam
 @pytest.mark.parametrize("beams", [1, 2])
 def test_lines_end_at_newline_or_limit(tiny_loaded: LoadedModel, beams: int) -> None:
     prompt = generation_prompt(TASK, "good", TASK.examples[:1])
-    written = LocalLLM(tiny_loaded).generate(prompt, range(200), Sampling(60, top_k=0, num_beams=beams))
+    written = LocalLLM(tiny_loaded).generate([prompt] * 200, range(200), Sampling(60, top_k=0, num_beams=beams))
     finished = [g for g in written if g.finished]
     unfinished = [g for g in written if not g.finished]
     assert finished
@@ -170,7 +183,7 @@ def test_the_usual_attention_is_back_after_sharing(tiny_loaded: LoadedModel) -> 
     before = tiny_loaded.model.config._attn_implementation
     llm = LocalLLM(tiny_loaded, share_prefix=True)
     llm.score(prompts_of(["a"]), TARGETS["multi"])
-    llm.generate(generation_prompt(TASK, "good", ()), [1], Sampling(4))
+    llm.generate([generation_prompt(TASK, "good", ())], [1], Sampling(4))
     assert tiny_loaded.model.config._attn_implementation == before == "sdpa"
 
 

@@ -2,18 +2,33 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from handful.llm import sampling as drawing
 from handful.llm.protocol import Sampling
-from handful.llm.sampling import beam_sample_rows, sample_rows
+from handful.llm.sampling import Step
 
 LOGITS = torch.tensor([[2.0, 1.0, 0.0, -1.0, 0.5, -6.0]])
 STOP = torch.tensor([False, False, False, False, False, True])
 NEVER = torch.zeros(6, dtype=torch.bool)
+
+
+Rows = list[tuple[list[int], bool]]
+
+
+def sample_rows(first: Tensor, step: Step, seeds: Sequence[int], sampling: Sampling, stop: Tensor) -> Rows:
+    """Every seed continues the same prompt."""
+    return drawing.sample_rows(first.expand(len(seeds), -1), step, seeds, sampling, stop)
+
+
+def beam_sample_rows(first: Tensor, step: Step, seeds: Sequence[int], sampling: Sampling, stop: Tensor) -> Rows:
+    """Every seed continues the same prompt."""
+    return drawing.beam_sample_rows(first.expand(len(seeds), -1), step, seeds, sampling, stop)
 
 
 def constant(tokens: Tensor, parents: Tensor) -> Tensor:

@@ -24,8 +24,8 @@ def plan() -> TrainingPlan:
 def test_a_line_depends_on_its_seed_alone() -> None:
     prompt, llm = generation_prompt(TASK, "good", TASK.examples[:2]), ScriptedLLM()
     sampling = Sampling(12)
-    together = llm.generate(prompt, [5, 6, 7, 8], sampling)
-    assert [llm.generate(prompt, [seed], sampling)[0] for seed in (8, 7, 6, 5)] == together[::-1]
+    together = llm.generate([prompt] * 4, [5, 6, 7, 8], sampling)
+    assert [llm.generate([prompt], [seed], sampling)[0] for seed in (8, 7, 6, 5)] == together[::-1]
     assert len({g.text for g in together}) == 4
     assert all(g.n_tokens <= 12 for g in together)
 
