@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from handful.classifier import Classifier
+from handful.evaluation.evaluate import evaluate_methods
+from handful.evaluation.methods import METHODS
+from handful.run import open_run, read_jsonl
+from handful.training_set import real_rows
+from handful.tuning import job_spec, tune_classifier
+from tests.toys import Listener, RecordingEngine, job_of, two_label_task
+
+POOL = ["lovely warm", "boring", "dull cold film", "very funny"]
+
+
+def test_every_method_goes_through_the_same_scoring(tmp_path: Path) -> None:
+    task, engine = two_label_task(), RecordingEngine()
+    job = job_of(task, engine)
+    assert task.test is not None
+    with open_run(tmp_path / "run", {"identity": {}, "environment": {}}) as run:
+        tune_classifier(job, real_rows(task, job.recipe), POOL, run, Listener())
+        results = evaluate_methods(job, POOL, run, Listener())
+        calls, trained = engine.calls, len(engine.trained)
+        again = evaluate_methods(job, POOL, run, Listener())
+    assert again == results
+    assert (engine.calls, len(engine.trained)) == (calls, trained)
+    assert [row["method"] for row in results["methods"]] == [method.name for method in METHODS]
+    texts = [e.text for e in task.test]
+    zero_shot = Classifier(engine.llm(max_text_tokens=512), job_spec(job)).log_probs(texts)
+    saved = list(read_jsonl(tmp_path / "run" / "predictions" / "zero_shot.jsonl"))
+    assert [row["log_probs"] for row in saved] == [pytest.approx(row) for row in zero_shot.tolist()]
+    assert [row["label"] for row in saved] == [e.label for e in task.test]
+    assert [row["text_id"] for row in saved] == ["0", "1", "2"]
+    # Same rows, same seed: the baseline's training is the tuned model's here, and so are its answers.
+    by_name = {row["method"]: row for row in results["methods"]}
+    assert by_name["lora_real"]["accuracy"] == by_name["lora_synthetic"]["accuracy"]
+
+
+def test_the_calibrated_columns_need_a_pool_and_no_test_text(tmp_path: Path) -> None:
+    task, engine = two_label_task(), RecordingEngine()
+    job = job_of(task, engine)
+    assert task.test is not None
+    with open_run(tmp_path / "run", {"identity": {}, "environment": {}}) as run:
+        tune_classifier(job, real_rows(task, job.recipe), [], run, Listener())
+        results = evaluate_methods(job, [], run, Listener())
+    for row in results["methods"]:
+        assert row["calibrated_accuracy"] == row["accuracy"]
+        assert row["calibrated_macro_f1"] == row["macro_f1"]
+
+
+def test_in_context_prompts_show_every_example_once(tmp_path: Path) -> None:
+    task, engine = two_label_task(), RecordingEngine()
+    job = job_of(task, engine)
+    with open_run(tmp_path / "run", {"identity": {}, "environment": {}}) as run:
+        tune_classifier(job, real_rows(task, job.recipe), POOL, run, Listener())
+        evaluate_methods(job, POOL, run, Listener())
+    shown = {"".join(s.text for s in prompt.prefix) for prompts in engine.recorder.scored for prompt in prompts}
+    counts = sorted(sum(prefix.count(f"Text: {e.text}\n") for e in task.examples) for prefix in shown)
+    assert counts == [0, 8]

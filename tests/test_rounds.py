@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from handful.errors import Interrupted
+from handful.generate import Batch
+from handful.records import Candidate
+from handful.rounds import judge_round, write_round
+from handful.run import open_run
+from tests.toys import Listener, RecordingEngine, job_of, two_label_task
+
+MANIFEST: dict[str, dict[str, str]] = {"identity": {}, "environment": {}}
+BATCHES = [Batch(0, label, index, index % 2, 8) for label in ("good", "bad") for index in range(15)]
+
+
+def test_writing_keeps_the_plan_and_its_order(tmp_path: Path) -> None:
+    engine, listener = RecordingEngine(), Listener()
+    with open_run(tmp_path / "run", MANIFEST) as run:
+        candidates = write_round(job_of(two_label_task(), engine), run, BATCHES, listener)
+    expected = [f"0-{label}-{index * 8 + i}" for label in (0, 1) for index in range(15) for i in range(8)]
+    assert [c.id for c in candidates] == expected
+    assert listener.advanced == 240
+    assert listener.stages == ["write, round 1"]
+    assert len(engine.recorder.generated) > 1
+
+
+def test_an_interrupted_round_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    engine = RecordingEngine()
+    job = job_of(two_label_task(), engine)
+    with open_run(tmp_path / "run", MANIFEST) as run:
+        with pytest.raises(Interrupted, match="everything finished so far is saved"):
+            write_round(job, run, BATCHES, Listener(stop_at=2))
+        written = len(engine.recorder.generated)
+        assert written == 1
+        resumed = write_round(job, run, BATCHES, Listener())
+        assert len({seed for _, seeds, _ in engine.recorder.generated for seed in seeds}) == 240
+        assert sum(len(seeds) for _, seeds, _ in engine.recorder.generated) == 240
+    with open_run(tmp_path / "whole", MANIFEST) as run:
+        assert write_round(job, run, BATCHES, Listener()) == resumed
+
+
+def test_judging_scores_every_candidate_once(tmp_path: Path) -> None:
+    engine, listener = RecordingEngine(), Listener()
+    job = job_of(two_label_task(), engine)
+    candidates = [Candidate(f"0-0-{i}", f"text {i}", "good", i, "p", i % 2) for i in range(150)]
+    with open_run(tmp_path / "run", MANIFEST) as run:
+        scores = judge_round(job, run, 0, candidates, listener)
+        calls = len(engine.recorder.scored)
+        assert judge_round(job, run, 0, candidates, Listener()) == scores
+        assert len(engine.recorder.scored) == calls
+        # Other texts under the same ids are other inputs.
+        changed = [Candidate(c.id, c.text + "!", c.intended_label, c.seed, c.prompt_id, c.fold) for c in candidates]
+        assert judge_round(job, run, 0, changed, Listener()) != scores
+    assert sorted(s.candidate_id for s in scores) == sorted(c.id for c in candidates)
+    assert listener.advanced == 150
+    assert all(len(s.log_probs) == 2 for s in scores)
+    # Those of one fold share a prompt prefix, and stand together.
+    prefixes = [prompt.prefix for prompts in engine.recorder.scored[:calls] for prompt in prompts]
+    assert sum(a != b for a, b in itertools.pairwise(prefixes)) == 1
+
+
+def test_a_round_without_candidates_to_judge(tmp_path: Path) -> None:
+    engine = RecordingEngine()
+    with open_run(tmp_path / "run", MANIFEST) as run:
+        assert judge_round(job_of(two_label_task(), engine), run, 0, [], Listener()) == []
+    assert engine.calls == 0
