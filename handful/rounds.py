@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from handful.demonstrations import split_folds
-from handful.errors import Interrupted
 from handful.filter import judge_candidates
 from handful.generate import Batch, generate_batch, max_new_tokens
 from handful.job import Job
-from handful.progress import Progress
+from handful.progress import Progress, stop_if_asked
 from handful.records import Candidate, Example, LabelScores
 from handful.run import Run, fingerprint
 
@@ -28,9 +27,8 @@ def write_round(job: Job, run: Run, batches: Sequence[Batch], progress: Progress
     progress.start(f"write, round {batches[0].round_index + 1}", sum(b.n_candidates for b in batches), "texts")
     written: list[Candidate] = []
     for batch in batches:
-        _stop_if_asked(progress)
-        written += _written(job, run, batch)
-        progress.advance(batch.n_candidates)
+        stop_if_asked(progress)
+        written += _written(job, run, batch, progress)
     progress.finish(f"{len(written)} candidates written")
     return written
 
@@ -49,30 +47,41 @@ def judge_round(
     progress.start(f"check, round {round_index + 1}", len(in_order), "texts")
     scores: list[LabelScores] = []
     for start in range(0, len(in_order), _JUDGED_AT_ONCE):
-        _stop_if_asked(progress)
+        stop_if_asked(progress)
         part = in_order[start : start + _JUDGED_AT_ONCE]
-        scores += _judged(job, run, f"scores-{round_index}-{start // _JUDGED_AT_ONCE}", part)
-        progress.advance(len(part))
+        scores += _judged(job, run, f"scores-{round_index}-{start // _JUDGED_AT_ONCE}", part, progress)
     progress.finish(f"{len(in_order)} candidates checked")
     return scores
 
 
-def _written(job: Job, run: Run, batch: Batch) -> list[Candidate]:
+def _written(job: Job, run: Run, batch: Batch, progress: Progress) -> list[Candidate]:
+    done = progress.skip
+
     def work() -> list[dict[str, Any]]:
+        nonlocal done
+        done = progress.advance
         llm = job.llm()
         limit = max_new_tokens(llm, job.task, job.recipe)
         return [c.to_row() for c in generate_batch(llm, job.task, job.recipe, batch, _folds(job), limit, job.seed)]
 
     name = f"candidates-{batch.round_index}-{job.task.label_names.index(batch.label)}-{batch.index}"
-    return [Candidate.from_row(row) for row in run.step(name, [_inputs(job), batch], work)]
+    candidates = [Candidate.from_row(row) for row in run.step(name, [_inputs(job), batch], work)]
+    done(batch.n_candidates)
+    return candidates
 
 
-def _judged(job: Job, run: Run, name: str, part: Sequence[Candidate]) -> list[LabelScores]:
+def _judged(job: Job, run: Run, name: str, part: Sequence[Candidate], progress: Progress) -> list[LabelScores]:
+    done = progress.skip
+
     def work() -> list[dict[str, Any]]:
+        nonlocal done
+        done = progress.advance
         return [s.to_row() for s in judge_candidates(job.llm(), job.task, job.recipe, part, _folds(job), job.seed)]
 
     inputs = [_inputs(job), [candidate.to_row() for candidate in part]]
-    return [LabelScores.from_row(row) for row in run.step(name, inputs, work)]
+    scores = [LabelScores.from_row(row) for row in run.step(name, inputs, work)]
+    done(len(part))
+    return scores
 
 
 def _folds(job: Job) -> tuple[tuple[Example, ...], ...]:
@@ -84,8 +93,3 @@ def _inputs(job: Job) -> str:
     recipe = job.recipe
     used = {"prompt": recipe.prompt, "generate": recipe.generate, "filter": recipe.filter}
     return fingerprint({**job.identity(), "recipe": used})
-
-
-def _stop_if_asked(progress: Progress) -> None:
-    if progress.stop_requested():
-        raise Interrupted("stopped; everything finished so far is saved")

@@ -135,6 +135,20 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "handful"
 
 
+def default_device() -> tuple[str, str]:
+    """Return the names of the device and the float type that "auto" stands for here."""
+    device = _choose_device("auto")
+    return str(device), str(_choose_dtype("auto", device)).removeprefix("torch.")
+
+
+def packaged_model() -> str | None:
+    """Return the path of the packaged weights, if they are installed."""
+    try:
+        return str(_packaged_gguf())
+    except ModelError:
+        return None
+
+
 def _resolve(spec: str) -> tuple[str, str | None, str]:
     """Return what transformers is to load, its revision, and the fingerprint."""
     if spec == PACKAGED:
