@@ -1,8 +1,8 @@
 """From label log-probabilities to probabilities, with the LLM's label prior taken out.
 
 An LLM favours some labels whatever the text says. The prior is estimated on texts it wrote itself, never on texts to
-be predicted, and subtracted. Probabilities do not change if a constant is added to a row of log-probabilities, so scores
-may be known up to one per text.
+be predicted, and subtracted. Probabilities do not change if a constant is added to a row of log-probabilities, so
+scores may be known up to one per text.
 """
 
 from __future__ import annotations

@@ -15,8 +15,9 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from handful.errors import RecipeError
+from handful.reading.wording import short
 
-_STRICT_KEYS = ConfigDict(extra="forbid", str_strip_whitespace=True)
+_STRICT_KEYS = ConfigDict(extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
 
 def _require(condition: bool, rule: str, value: object) -> None:
@@ -245,7 +246,7 @@ def load_recipe(spec: str = "default", overrides: tuple[str, ...] = ()) -> Recip
         key, equals, value = override.partition("=")
         if not equals:
             raise RecipeError(f"{override!r} has no '='", where="--set", mend="Write stage.key=value.")
-        _place(changes, key.strip(), yaml.safe_load(value))
+        _place(changes, key.strip(), _read_value(override, value), override)
     return _build(base, changes, where=spec)
 
 
@@ -261,17 +262,27 @@ def _read_file(spec: str) -> dict[str, Any]:
         raise RecipeError(f"unknown recipe {spec!r}", mend=mend)
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
         raise RecipeError(f"not readable as YAML: {' '.join(str(error).split())}", where=spec) from error
     if not isinstance(values, dict):
         raise RecipeError("a recipe file must be a mapping", where=spec, mend="Write for example `train: {epochs: 6}`.")
     return values
 
 
-def _place(tree: dict[str, Any], dotted_key: str, value: object) -> None:
+def _read_value(override: str, value: str) -> object:
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise RecipeError(f"{override!r} has a value that is not YAML", where="--set", mend="Quote it.") from None
+
+
+def _place(tree: dict[str, Any], dotted_key: str, value: object, override: str) -> None:
     *parents, last = dotted_key.split(".")
     for parent in parents:
         tree = tree.setdefault(parent, {})
+        if not isinstance(tree, dict):
+            mend = f"{parent!r} was given a value of its own before."
+            raise RecipeError(f"{override!r} sets a key of what has no keys", where="--set", mend=mend)
     tree[last] = value
 
 
@@ -299,7 +310,7 @@ def _as_recipe_error(error: ValidationError, where: str) -> RecipeError:
         return RecipeError(f"unknown key {key!r}", where=where, mend=_suggest(path[-1], list(known)))
     message = first["msg"].removeprefix("Value error, ")
     prefix = "" if first["type"] == "value_error" else f"{key}: "
-    shown = "" if first["type"] == "value_error" else f" (got {first['input']!r})"
+    shown = "" if first["type"] == "value_error" else f" (got {short(first['input'])})"
     return RecipeError(f"{prefix}{message}{shown}", where=where, mend="")
 
 

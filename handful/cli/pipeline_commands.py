@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,8 @@ from handful.errors import RunError, TaskError
 if TYPE_CHECKING:
     from handful.job import Job
     from handful.pipeline import Outcome, Stage
+
+_TUNED = ("train", "evaluate")
 
 
 def register(app: typer.Typer) -> None:
@@ -88,7 +90,11 @@ def _work(options: JobOptions, until: Stage, job: Job | None = None) -> None:
         with open_run(directory, manifest, force=options.force) as run:
             watch.keep_in(run)
             outcome = run_pipeline(job, run, until=until, progress=watch)
-    _show_outcome(options, until, directory, outcome, watch)
+    starved = _starved(job, outcome)
+    if options.as_json:
+        _show_as_event(until, directory, outcome, starved, watch)
+    else:
+        _show_outcome(until, directory, outcome, starved)
 
 
 def _train_in_several_processes(options: JobOptions) -> None:
@@ -114,32 +120,43 @@ def _train_in_several_processes(options: JobOptions) -> None:
         _show_adapter(directory)
 
 
-def _show_outcome(options: JobOptions, until: Stage, directory: Path, outcome: Outcome, watch: Watch) -> None:
-    tuned = until in {"train", "evaluate"}
-    tallies: Mapping[str, Mapping[str, int]] = {label: asdict(count) for label, count in outcome.tallies.items()}
-    if options.as_json:
-        result: dict[str, Any] = {
-            "event": "result",
-            "run": str(directory),
-            "adapter": str(directory / "adapter") if tuned else None,
-            "labels": tallies,
-            "training_examples": len(outcome.rows),
-            "results": outcome.results,
-            "timings": watch.timings,
-        }
-        say_json(result)
-        return
+def _starved(job: Job, outcome: Outcome) -> list[str]:
+    wanted = job.recipe.generate.synthetic_per_label
+    return [label for label, count in outcome.tallies.items() if count.kept < wanted]
+
+
+def _show_as_event(until: Stage, directory: Path, outcome: Outcome, starved: Sequence[str], watch: Watch) -> None:
+    result: dict[str, Any] = {
+        "event": "result",
+        "run": str(directory),
+        "adapter": str(directory / "adapter") if until in _TUNED else None,
+        "labels": _counts(outcome),
+        "starved": list(starved),
+        "training_examples": len(outcome.rows),
+        "results": outcome.results,
+        "timings": watch.timings,
+    }
+    say_json(result)
+
+
+def _show_outcome(until: Stage, directory: Path, outcome: Outcome, starved: Sequence[str]) -> None:
     if outcome.results:
         columns, rows = results_table(outcome.results)
         show_table(columns, rows, title=f"{outcome.results['task']}, {outcome.results['n_test']} test texts")
     else:
-        show_table(*tally_table(tallies))
+        show_table(*tally_table(_counts(outcome)))
+    if starved:
+        say(f"Labels with too few generated examples: {', '.join(starved)}")
     if until == "filter":
         say(f"{len(outcome.rows)} training examples: {directory / 'training.jsonl'}")
     if until == "evaluate" and not outcome.results:
         say("Nothing was measured: the task has no test texts.")
-    if tuned:
+    if until in _TUNED:
         _show_adapter(directory)
+
+
+def _counts(outcome: Outcome) -> dict[str, dict[str, int]]:
+    return {label: asdict(count) for label, count in outcome.tallies.items()}
 
 
 def _show_adapter(directory: Path) -> None:

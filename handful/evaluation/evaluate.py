@@ -21,7 +21,9 @@ from handful.progress import Progress, stop_if_asked
 from handful.run import Run
 from handful.task import Task
 from handful.training_set import real_rows
-from handful.tuning import job_spec, train_files, tuned_classifier
+from handful.tuning import checkpoint_key, job_spec, train_files, tuned_classifier
+
+_BASELINE = "train baseline"
 
 
 def evaluate_methods(job: Job, pool: Sequence[str], run: Run, progress: Progress) -> dict[str, Any]:
@@ -39,6 +41,8 @@ def evaluate_methods(job: Job, pool: Sequence[str], run: Run, progress: Progress
     for method in METHODS:
         stop_if_asked(progress)
         saved = _scored(method, job, pool, run, progress)
+        if method.trained_on == "real":
+            run.clear_checkpoints(checkpoint_key(job, real_rows(task, job.recipe), _BASELINE))
         log_probs = np.array(saved["test_log_probs"])
         predicted = _labels(task, log_probs, saved["shift"])
         shift = estimate_shift(saved["pool_log_probs"], "match") if pool else None
@@ -108,6 +112,6 @@ def _open(method: Method, job: Job, run: Run, progress: Progress) -> Classifier:
         return Classifier(tuned, read_classifier(run.adapter_dir))
     if method.trained_on == "real":
         rows = real_rows(job.task, job.recipe)
-        return tuned_classifier(job, train_files(job, rows, run, progress, stage="train baseline"))
+        return tuned_classifier(job, train_files(job, rows, run, progress, stage=_BASELINE))
     demonstrations = in_random_order(job.task.examples, job.seed, "in_context") if method.demonstrations else ()
     return Classifier(job.engine.llm(max_text_tokens=limit), job_spec(job, demonstrations))
