@@ -278,12 +278,13 @@ def _read_value(override: str, value: str) -> object:
 
 def _place(tree: dict[str, Any], dotted_key: str, value: object, override: str) -> None:
     *parents, last = dotted_key.split(".")
+    node: Any = tree
     for parent in parents:
-        tree = tree.setdefault(parent, {})
-        if not isinstance(tree, dict):
+        node = node.setdefault(parent, {})
+        if not isinstance(node, dict):
             mend = f"{parent!r} was given a value of its own before."
             raise RecipeError(f"{override!r} sets a key of what has no keys", where="--set", mend=mend)
-    tree[last] = value
+    node[last] = value
 
 
 def _build(base: Recipe, changes: dict[str, Any], *, where: str) -> Recipe:

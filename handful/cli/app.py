@@ -16,7 +16,7 @@ import typer
 
 from handful import __version__
 from handful.cli import info_commands, pipeline_commands, predict_command, task_commands
-from handful.cli.console import say, tell_error
+from handful.cli.console import say, tell, tell_error
 from handful.errors import HandfulError, Interrupted
 
 DONE, FAULT, MENDABLE, STOPPED = 0, 1, 2, 130
@@ -114,8 +114,11 @@ def _unforeseen(error: Exception, argv: Sequence[str], settings: Settings) -> in
     # Usage errors of typer, which in some versions is click and in others has its own copy of it.
     if hasattr(error, "format_message"):
         context: Any = getattr(error, "ctx", None)
-        path = context.command_path if context else "handful"
-        tell_error(f"{error.format_message().rstrip('.')}. See: {path} --help")
+        message = error.format_message().replace("Value error, ", "")
+        if type(error).__name__ == "NoArgsIsHelpError":  # the message is the help
+            tell(message)
+        else:
+            tell_error(f"{message.rstrip('.')}\nSee: {context.command_path if context else 'handful'} --help")
         return MENDABLE
     if settings.debug:
         traceback.print_exc()
