@@ -172,26 +172,15 @@ def _model_card(spec: ClassifierSpec, facts: Mapping[str, Any], speaks_decision:
         "```",
         "",
     ]
-    if speaks_decision:
-        criteria = repr(dict.fromkeys(spec.labels))
-        lines += [
-            "With stock transformers and without handful (`decision_config` is needed: without it the settings here",
-            "are not read; `base_model` is a folder or hub id of the base model):",
-            "",
-            "```python",
-            "from transformers import pipeline",
-            "",
-            'decide = pipeline("decision", model=base_model, decision_config="path/of/this/folder")',
-            f'decide({{"state": "some text", "questions": {{"label": {{"type": "choice", "criteria": {criteria}}}}}}})',
-            "```",
-            "",
-        ]
-    else:
-        lines += [
+    lines += (
+        _use_without_handful(spec)
+        if speaks_decision
+        else [
             '`pipeline("decision")` of transformers cannot use it: that needs labels of one token,',
             "the plain prompt, and no calibration shift.",
             "",
         ]
+    )
     lines += [
         "## Limits",
         "",
@@ -201,6 +190,22 @@ def _model_card(spec: ClassifierSpec, facts: Mapping[str, Any], speaks_decision:
         "",
     ]
     return "\n".join(lines)
+
+
+def _use_without_handful(spec: ClassifierSpec) -> list[str]:
+    criteria = repr(dict.fromkeys(spec.labels))
+    return [
+        "With stock transformers and without handful (`decision_config` is needed: without it the settings here",
+        "are not read; `base_model` is a folder or hub id of the base model):",
+        "",
+        "```python",
+        "from transformers import pipeline",
+        "",
+        'decide = pipeline("decision", model=base_model, decision_config="path/of/this/folder")',
+        f'decide({{"state": "some text", "questions": {{"label": {{"type": "choice", "criteria": {criteria}}}}}}})',
+        "```",
+        "",
+    ]
 
 
 def _plain(text: str) -> str:

@@ -1,11 +1,13 @@
-"""Training in several processes (`accelerate launch`, `torchrun`): one owns the run directory, the others only compute.
+"""Training in several processes: one owns the run directory, the others only compute.
 
+Started by `accelerate launch --multi_gpu` or `torchrun` (which takes `--run` for an option of its own: `--run-dir`).
 Every process starts from the same `training.jsonl` and the same checkpoint, so that all take the same steps. Only the
 process of rank 0 holds the lock and writes.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ from handful.records import Candidate, TrainingExample, Verdict
 from handful.run import Run, read_jsonl, read_manifest
 from handful.storage.manifest import check_identity
 from handful.tuning import adapter_inputs, checkpoint_key, training_plan
+
+_log = logging.getLogger(__name__)
 
 
 def n_processes() -> int:
@@ -62,6 +66,7 @@ def follow_training(job: Job, directory: Path, rows: Sequence[TrainingExample], 
     run = Run(directory, read_manifest(directory))
     if run.has_adapter(adapter_inputs(job, rows, pool)):
         return
+    _log.info("process %d of %d takes part", rank(), n_processes())
     checkpoint = run.load_checkpoint(checkpoint_key(job, rows, "train"), tidy=False)
     job.engine.train(training_plan(job, rows), _Checkpoint(checkpoint), lambda *step: False)
 

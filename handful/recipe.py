@@ -6,7 +6,6 @@ The docstring under each field is its help text. Nothing in a recipe is specific
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -15,7 +14,7 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from handful.errors import RecipeError
-from handful.reading.wording import short
+from handful.reading.wording import did_you_mean, short
 
 _STRICT_KEYS = ConfigDict(extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
@@ -246,7 +245,7 @@ def load_recipe(spec: str = "default", overrides: tuple[str, ...] = ()) -> Recip
         key, equals, value = override.partition("=")
         if not equals:
             raise RecipeError(f"{override!r} has no '='", where="--set", mend="Write stage.key=value.")
-        _place(changes, key.strip(), _read_value(override, value), override)
+        _place(changes, key.strip(), value, override)
     return _build(base, changes, where=spec)
 
 
@@ -269,14 +268,7 @@ def _read_file(spec: str) -> dict[str, Any]:
     return values
 
 
-def _read_value(override: str, value: str) -> object:
-    try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise RecipeError(f"{override!r} has a value that is not YAML", where="--set", mend="Quote it.") from None
-
-
-def _place(tree: dict[str, Any], dotted_key: str, value: object, override: str) -> None:
+def _place(tree: dict[str, Any], dotted_key: str, value: str, override: str) -> None:
     *parents, last = dotted_key.split(".")
     node: Any = tree
     for parent in parents:
@@ -284,7 +276,10 @@ def _place(tree: dict[str, Any], dotted_key: str, value: object, override: str) 
         if not isinstance(node, dict):
             mend = f"{parent!r} was given a value of its own before."
             raise RecipeError(f"{override!r} sets a key of what has no keys", where="--set", mend=mend)
-    node[last] = value
+    try:
+        node[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise RecipeError(f"{override!r} is not YAML behind its '='", where="--set", mend="Quote it.") from None
 
 
 def _build(base: Recipe, changes: dict[str, Any], *, where: str) -> Recipe:
@@ -316,5 +311,4 @@ def _as_recipe_error(error: ValidationError, where: str) -> RecipeError:
 
 
 def _suggest(word: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
+    return did_you_mean(word, known) or f"Known: {', '.join(known)}."

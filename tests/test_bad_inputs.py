@@ -289,7 +289,7 @@ OPTION_FAULTS: dict[str, tuple[tuple[str, ...], str]] = {
         "default: filter.method: Input should be 'agreement', 'random' or 'none' (got 'vote')",
     ),
     "no equals sign": (("--set", "train.epochs"), "--set: 'train.epochs' has no '='. Write stage.key=value."),
-    "broken value": (("--set", "train.epochs=["), "--set: 'train.epochs=[' has a value that is not YAML. Quote it."),
+    "broken value": (("--set", "train.epochs=["), "--set: 'train.epochs=[' is not YAML behind its '='. Quote it."),
     "key of a value": (
         ("--set", "train=3", "--set", "train.epochs=3"),
         "--set: 'train.epochs=3' sets a key of what has no keys. 'train' was given a value of its own before.",

@@ -27,7 +27,11 @@ def test_labels_survive(
     model: str, layout: str, tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    rows = [(f"text number {n} about topic {index}", label) for n in range(2) for index, label in enumerate(LABELS)]
+    rows = [
+        (f"text{n} " + " ".join(f"{word}{index}" for word in ("red", "big", "old", "wet", "hot")), label)
+        for n in range(2)
+        for index, label in enumerate(LABELS)
+    ]
     with Path("examples.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("text", "label"), *rows])
     assert handful("init", "examples.csv", "--name", "odd").code == 0

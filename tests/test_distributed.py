@@ -17,12 +17,13 @@ from handful.storage.directories import verify_directory
 from tests.commands import PROJECT, handful, write_task
 
 OPTIONS = (
-    *("--run", "run"),
+    *("--run-dir", "run"),  # torchrun takes --run for an abbreviation of its own --run-path
     *("--set", "filter.method=none"),
     *("--set", "generate.synthetic_per_label=8"),
     *("--set", "generate.batch_size=16"),
     *("--set", "generate.max_new_tokens=12"),
 )
+TOOK_PART = b"process 1 of 2 takes part"
 
 
 @pytest.fixture
@@ -32,16 +33,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def launch(*argv: str, folder: Path, port: int = 29_541) -> subprocess.Popen[bytes]:
-    launcher = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
-    more = ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(port), "-m", "handful"]
+def launch(*argv: str, folder: Path) -> subprocess.Popen[bytes]:
+    """Start two processes; `accelerate launch --cpu --num_processes 2` would start one, it needs MPI for more."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "handful", "-v"]
     return subprocess.Popen(
-        [sys.executable, *launcher, *more, *argv],
+        [sys.executable, *launcher, *argv],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        start_new_session=True,
     )
 
 
@@ -52,6 +52,7 @@ def test_two_processes_train_one_classifier(folder: Path, tiny_model_dir: Path) 
     process = launch("train", "task.yaml", *options, folder=folder)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err.decode()
+    assert TOOK_PART in err
     verify_directory(folder / "run" / "adapter")
     assert out.decode().count("Classifier: run/adapter") == 1
     assert not list((folder / "run" / "steps").glob("train-*"))
@@ -63,7 +64,7 @@ def test_two_processes_train_one_classifier(folder: Path, tiny_model_dir: Path) 
     assert "train:" not in again.err
     assert (folder / "run" / "adapter" / "SHA256SUMS").read_bytes() == before
     # So do two.
-    process = launch("train", "task.yaml", *options, folder=folder, port=29_542)
+    process = launch("train", "task.yaml", *options, folder=folder)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err.decode()
     assert (folder / "run" / "adapter" / "SHA256SUMS").read_bytes() == before
@@ -73,21 +74,25 @@ def test_two_processes_train_one_classifier(folder: Path, tiny_model_dir: Path) 
 def test_two_processes_killed_go_on_from_the_checkpoint(folder: Path, tiny_model_dir: Path) -> None:
     options = ("--model", str(tiny_model_dir), *OPTIONS, "--set", "train.epochs=200")
     assert handful("filter", "task.yaml", *options).code == 0
-    process = launch("train", "task.yaml", *options, folder=folder, port=29_543)
+    process = launch("train", "task.yaml", *options, folder=folder)
     steps = folder / "run" / "steps"
     deadline = time.monotonic() + 120
     while not list(steps.glob("train-*-checkpoint-*.bin")):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=60)
+    leader = json.loads((folder / "run" / ".handful.lock.json").read_text())["pid"]
+    os.kill(leader, signal.SIGKILL)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert TOOK_PART in err
     assert not (folder / "run" / "adapter").exists()
-    process = launch("train", "task.yaml", *options, "--json", folder=folder, port=29_544)
+    process = launch("train", "task.yaml", *options, "--json", folder=folder)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err.decode()
+    assert TOOK_PART in err
     events = [json.loads(line) for line in out.decode().splitlines()]
-    trained = next(event for event in events if event["event"] == "stage_end")
+    (trained,) = (event for event in events if event["event"] == "stage_end")
     assert trained["read_from_disk"] > 0
     assert trained["computed"] > 0
     verify_directory(folder / "run" / "adapter")

@@ -26,7 +26,7 @@ MAY = {
 """Stages that use another: everything else travels through pipeline.py."""
 ABOVE = {"cli", "pipeline", "rounds", "job", "distributed"}
 """What puts the stages together; no stage looks up to it, but for the job they are given."""
-MOST_LINES = 310
+MOST_LINES = 315
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from handful.cli.console import results_table, say, say_json, show_table, tally_table
+from handful.errors import ModelError
 
 if TYPE_CHECKING:
     from handful.run_status import RunStatus
@@ -76,23 +77,23 @@ def _shown(value: object) -> str:
 def _facts() -> dict[str, dict[str, Any]]:
     from handful import limits
     from handful.environment import memory_bytes, versions
-    from handful.llm.loading import cache_folder, default_device, packaged_model
+    from handful.llm.loading import cache_folder, choose_device, choose_dtype
 
     cache = cache_folder()
-    device, dtype = default_device()
+    device = choose_device("auto")
     memory = memory_bytes()
     return {
         "versions": versions(),
         "machine": {
-            "device": device,
-            "dtype": dtype,
+            "device": str(device),
+            "dtype": str(choose_dtype("auto", device)).removeprefix("torch."),
             "cores": os.cpu_count(),
             "memory": "unknown" if memory is None else f"{memory / 1e9:.1f} GB",
             "disk free here": _free(Path.cwd()),
             "disk free at the cache": _free(cache),
         },
         "models": {
-            "packaged smollm2-135m": packaged_model() or "not installed",
+            "packaged smollm2-135m": _packaged(),
             "cache": str(cache),
             "cache entries": sorted(entry.name for entry in cache.iterdir() if entry.is_dir())
             if cache.is_dir()
@@ -103,6 +104,15 @@ def _facts() -> dict[str, dict[str, Any]]:
             name.lower().replace("_", " "): f"{value:,}" for name, value in vars(limits).items() if name.isupper()
         },
     }
+
+
+def _packaged() -> str:
+    from handful.llm.loading import packaged_gguf
+
+    try:
+        return str(packaged_gguf())
+    except ModelError as error:
+        return error.message
 
 
 def _free(path: Path) -> str:

@@ -86,7 +86,8 @@ class JobOptions(TaskOptions):
     """Which model, and where the run goes."""
 
     run: Annotated[
-        Path | None, typer.Option("--run", help="Run directory (default: runs/<task>-<recipe>-seed<seed>).")
+        Path | None,
+        typer.Option("--run", "--run-dir", help="Run directory (default: runs/<task>-<recipe>-seed<seed>)."),
     ] = None
     model: Annotated[
         str, typer.Option(help="Hub id (name@revision), directory, .gguf file, smollm2-135m, or scripted (a dry run).")
