@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from handful.errors import AdapterError
-from handful.prompts import Segment, classification_prefix, targets
+from handful.prompts import Segment, classification_prefix, classification_prompt, targets
 from handful.recipe import Recipe
 from handful.records import Example
 from handful.storage.directories import verify_directory
@@ -139,10 +139,11 @@ def _decision_template(spec: ClassifierSpec) -> str:
     """
     split = "<|split|>"
     head = split.join(segment.text for segment in spec.prefix)
+    tail = split + "".join(segment.text for segment in classification_prompt(spec.prefix, "").suffix)
     return (
         "{{- " + json.dumps(head, ensure_ascii=True) + " -}}"
         "{%- set line = (state if state is string else state|tojson).split()|join(' ') -%}"
-        "{{- '<|split|>' ~ (' ' ~ line if line else '') ~ '<|split|>\\nLabel:' -}}"
+        "{{- '<|split|>' ~ (' ' ~ line if line else '') ~ " + json.dumps(tail, ensure_ascii=True) + " -}}"
     )
 
 
@@ -171,26 +172,15 @@ def _model_card(spec: ClassifierSpec, facts: Mapping[str, Any], speaks_decision:
         "```",
         "",
     ]
-    if speaks_decision:
-        criteria = repr(dict.fromkeys(spec.labels))
-        lines += [
-            "With stock transformers and without handful (`base_model` is a folder or hub id of the base model; the",
-            "settings here are only read through `decision_config`):",
-            "",
-            "```python",
-            "from transformers import pipeline",
-            "",
-            'decide = pipeline("decision", model=base_model, decision_config="path/of/this/folder")',
-            f'decide({{"state": "some text", "questions": {{"label": {{"type": "choice", "criteria": {criteria}}}}}}})',
-            "```",
-            "",
-        ]
-    else:
-        lines += [
+    lines += (
+        _use_without_handful(spec)
+        if speaks_decision
+        else [
             '`pipeline("decision")` of transformers cannot use it: that needs labels of one token,',
             "the plain prompt, and no calibration shift.",
             "",
         ]
+    )
     lines += [
         "## Limits",
         "",
@@ -200,6 +190,22 @@ def _model_card(spec: ClassifierSpec, facts: Mapping[str, Any], speaks_decision:
         "",
     ]
     return "\n".join(lines)
+
+
+def _use_without_handful(spec: ClassifierSpec) -> list[str]:
+    criteria = repr(dict.fromkeys(spec.labels))
+    return [
+        "With stock transformers and without handful (`decision_config` is needed: without it the settings here",
+        "are not read; `base_model` is a folder or hub id of the base model):",
+        "",
+        "```python",
+        "from transformers import pipeline",
+        "",
+        'decide = pipeline("decision", model=base_model, decision_config="path/of/this/folder")',
+        f'decide({{"state": "some text", "questions": {{"label": {{"type": "choice", "criteria": {criteria}}}}}}})',
+        "```",
+        "",
+    ]
 
 
 def _plain(text: str) -> str:

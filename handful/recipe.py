@@ -6,7 +6,6 @@ The docstring under each field is its help text. Nothing in a recipe is specific
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -15,8 +14,9 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from handful.errors import RecipeError
+from handful.reading.wording import did_you_mean, short
 
-_STRICT_KEYS = ConfigDict(extra="forbid", str_strip_whitespace=True)
+_STRICT_KEYS = ConfigDict(extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
 
 def _require(condition: bool, rule: str, value: object) -> None:
@@ -245,7 +245,7 @@ def load_recipe(spec: str = "default", overrides: tuple[str, ...] = ()) -> Recip
         key, equals, value = override.partition("=")
         if not equals:
             raise RecipeError(f"{override!r} has no '='", where="--set", mend="Write stage.key=value.")
-        _place(changes, key.strip(), yaml.safe_load(value))
+        _place(changes, key.strip(), value, override)
     return _build(base, changes, where=spec)
 
 
@@ -261,18 +261,25 @@ def _read_file(spec: str) -> dict[str, Any]:
         raise RecipeError(f"unknown recipe {spec!r}", mend=mend)
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
         raise RecipeError(f"not readable as YAML: {' '.join(str(error).split())}", where=spec) from error
     if not isinstance(values, dict):
         raise RecipeError("a recipe file must be a mapping", where=spec, mend="Write for example `train: {epochs: 6}`.")
     return values
 
 
-def _place(tree: dict[str, Any], dotted_key: str, value: object) -> None:
+def _place(tree: dict[str, Any], dotted_key: str, value: str, override: str) -> None:
     *parents, last = dotted_key.split(".")
+    node: Any = tree
     for parent in parents:
-        tree = tree.setdefault(parent, {})
-    tree[last] = value
+        node = node.setdefault(parent, {})
+        if not isinstance(node, dict):
+            mend = f"{parent!r} was given a value of its own before."
+            raise RecipeError(f"{override!r} sets a key of what has no keys", where="--set", mend=mend)
+    try:
+        node[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise RecipeError(f"{override!r} is not YAML behind its '='", where="--set", mend="Quote it.") from None
 
 
 def _build(base: Recipe, changes: dict[str, Any], *, where: str) -> Recipe:
@@ -299,10 +306,9 @@ def _as_recipe_error(error: ValidationError, where: str) -> RecipeError:
         return RecipeError(f"unknown key {key!r}", where=where, mend=_suggest(path[-1], list(known)))
     message = first["msg"].removeprefix("Value error, ")
     prefix = "" if first["type"] == "value_error" else f"{key}: "
-    shown = "" if first["type"] == "value_error" else f" (got {first['input']!r})"
+    shown = "" if first["type"] == "value_error" else f" (got {short(first['input'])})"
     return RecipeError(f"{prefix}{message}{shown}", where=where, mend="")
 
 
 def _suggest(word: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
+    return did_you_mean(word, known) or f"Known: {', '.join(known)}."

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tiny import make_tiny_model
+
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
@@ -19,3 +21,9 @@ def data_root() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return root
+
+
+@pytest.fixture(scope="session")
+def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real Llama of 2 layers with random weights, as a directory for `--model`."""
+    return make_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
