@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from handful.errors import AdapterError
-from handful.prompts import Segment, classification_prefix, classification_prompt, targets
+from handful.prompts import ControlTokens, Segment, classification_prefix, classification_prompt, targets
 from handful.recipe import Recipe
 from handful.records import Example
 from handful.storage.directories import verify_directory
@@ -21,6 +21,8 @@ from handful.task import Task
 
 SPEC_FILE = "handful.json"
 FORMAT_VERSION = 1
+_SPLIT, _MARK = "<|split|>", "<|mark|>"
+"""Sentinels of `pipeline("decision")`: cut the tokens here; read the answer here."""
 _REMAKE = "Make it again with `handful run`, or restore it from a copy."
 
 
@@ -63,12 +65,14 @@ def classifier_spec(
     )
 
 
-def classifier_files(spec: ClassifierSpec, *, single_token_labels: bool, facts: Mapping[str, Any]) -> dict[str, bytes]:
+def classifier_files(
+    spec: ClassifierSpec, *, control: ControlTokens | None, facts: Mapping[str, Any]
+) -> dict[str, bytes]:
     """Return the files that go beside the adapter.
 
     Args:
         spec: The classifier.
-        single_token_labels: Whether every label is one token with the same space rule, as `pipeline("decision")` needs.
+        control: See `prompts.control_tokens`; None if `pipeline("decision")` cannot read the prompt as we do.
         facts: What the model card tells: recipe, seed, counts.
     """
     values = {
@@ -85,12 +89,16 @@ def classifier_files(spec: ClassifierSpec, *, single_token_labels: bool, facts: 
         "versions": {name: version(name) for name in ("handful", "torch", "transformers", "peft")},
     }
     # A shift per label cannot be said in decision.json: its probabilities would not be this classifier's.
-    speaks_decision = single_token_labels and spec.format == "plain" and not any(spec.shift or ())
-    files = {SPEC_FILE: _json(values), "README.md": _model_card(spec, facts, speaks_decision).encode()}
-    if speaks_decision:
-        # The adapter lies beside decision.json, not in a folder of its own: hence the dot.
-        files["decision.json"] = _json({"labels": {"choice": list(spec.targets)}, "adapter": "."})
-        files["decision_template.jinja"] = _decision_template(spec).encode()
+    if spec.format != "plain" or any(spec.shift or ()):
+        control = None
+    card = _model_card(spec, facts, speaks_decision=control is not None)
+    files = {SPEC_FILE: _json(values), "README.md": card.encode("utf-8", "surrogatepass")}
+    if control is not None:
+        # The adapter lies beside decision.json, not in a folder of its own: hence the dot. The template itself keeps
+        # control tokens out of the text, in our way: the library's own would cut the text into other tokens.
+        decision = {"labels": {"choice": list(spec.targets)}, "adapter": ".", "sanitize_control_tokens": False}
+        files["decision.json"] = _json(decision)
+        files["decision_template.jinja"] = _decision_template(spec, control).encode()
     return files
 
 
@@ -132,19 +140,32 @@ def _json(value: object) -> bytes:
     return (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode("utf-8", "surrogatepass")
 
 
-def _decision_template(spec: ClassifierSpec) -> str:
+def _decision_template(spec: ClassifierSpec, control: ControlTokens) -> str:
     """Return the Jinja template that renders our prompt, cut where ours is cut into tokens.
 
-    Text of the task goes in as JSON string literals, so that none of it is Jinja.
+    Text of the task goes in as string literals, so that none of it is Jinja.
     """
-    split = "<|split|>"
-    head = split.join(segment.text for segment in spec.prefix)
-    tail = split + "".join(segment.text for segment in classification_prompt(spec.prefix, "").suffix)
-    return (
-        "{{- " + json.dumps(head, ensure_ascii=True) + " -}}"
-        "{%- set line = (state if state is string else state|tojson).split()|join(' ') -%}"
-        "{{- '<|split|>' ~ (' ' ~ line if line else '') ~ " + json.dumps(tail, ensure_ascii=True) + " -}}"
+    # The library's own marks come first, the one that cuts are made with before all: a text that spells them (the
+    # library takes them out, but two nested ones leave one) must not move the place the answer is read at.
+    spellings = dict.fromkeys((_SPLIT, _MARK, *control.spellings))
+    cuts = [(spelling, f"{spelling[0]}{_SPLIT}{spelling[1:]}") for spelling in spellings]
+    segments = [segment.text for segment in spec.prefix]
+    behind = "".join(segment.text for segment in classification_prompt(spec.prefix, "").suffix)
+    for spelling, cut in cuts:
+        segments = [segment.replace(spelling, cut) for segment in segments]
+    return "".join(
+        [
+            f"{{{{- {_literal(control.opening + _SPLIT.join(segments))} -}}}}",
+            "{%- set line = (state if state is string else state|tojson).split()|join(' ') -%}",
+            *(f"{{%- set line = line|replace({_literal(a)}, {_literal(b)}) -%}}" for a, b in cuts),
+            f"{{{{- {_literal(_SPLIT)} ~ (' ' ~ line if line else '') ~ {_literal(_SPLIT + behind)} -}}}}",
+        ]
     )
+
+
+def _literal(text: str) -> str:
+    # Not as ASCII: Jinja does not join the surrogate pairs JSON would write.
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _model_card(spec: ClassifierSpec, facts: Mapping[str, Any], speaks_decision: bool) -> str:
@@ -196,7 +217,7 @@ def _use_without_handful(spec: ClassifierSpec) -> list[str]:
     criteria = repr(dict.fromkeys(spec.labels))
     return [
         "With stock transformers and without handful (`decision_config` is needed: without it the settings here",
-        "are not read; `base_model` is a folder or hub id of the base model):",
+        "are XX is a folder or hub id of the base model):",
         "",
         "```python",
         "from transformers import pipeline",

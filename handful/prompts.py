@@ -153,6 +153,33 @@ def encode_text(text: str, tokenizer: Any) -> list[int]:
     return ids
 
 
+@dataclass(frozen=True)
+class ControlTokens:
+    """What another program needs to know to cut our prompts into the same tokens."""
+
+    opening: str
+    """What the tokenizer puts before any text, spelled out."""
+    spellings: tuple[str, ...]
+    """Every added token of more than one character, the longest first; a text is cut behind the first one's."""
+
+
+def control_tokens(tokenizer: Any, targets: Sequence[str]) -> ControlTokens | None:
+    """Return what stock transformers must know to read our prompts, or None if it would read them otherwise.
+
+    It scores targets by one token each, and encodes the pieces between control tokens; sentencepiece tokenizers encode
+    such pieces differently from texts of their own.
+    """
+    if any(len(encode_text(target, tokenizer)) != 1 for target in targets) or not tokenizer.all_special_tokens:
+        return None
+    marker, pieces = tokenizer.all_special_tokens[0], ("Text:", " one", "\nLabel:")
+    between = [tokenizer.convert_tokens_to_ids(marker)]
+    together = tokenizer(marker.join(pieces), add_special_tokens=False).input_ids
+    apart = [encode_text(piece, tokenizer) for piece in pieces]
+    if together != [*apart[0], *between, *apart[1], *between, *apart[2]]:
+        return None
+    return ControlTokens("".join(tokenizer.convert_ids_to_tokens(tokenizer("").input_ids)), _spellings(tokenizer))
+
+
 def encode(prompt: Prompt, tokenizer: Any, *, max_text_tokens: int, context_length: int = 1 << 30) -> EncodedPrompt:
     """Encode a prompt segment by segment; a query of more than `max_text_tokens` loses its middle.
 
@@ -199,11 +226,15 @@ def _cut_middle(ids: list[int], limit: int) -> list[int]:
 def _added_tokens(tokenizer: Any) -> re.Pattern[str]:
     pattern: re.Pattern[str] | None = getattr(tokenizer, "_handful_added_tokens", None)
     if pattern is None:
-        # One-character spellings cannot be cut inside; real control tokens are longer.
-        spellings = sorted((t for t in tokenizer.get_added_vocab() if len(t) > 1), key=len, reverse=True)
-        pattern = re.compile("|".join(re.escape(t) for t in spellings) or r"(?!)")
+        # A look-ahead finds every place where one starts, also inside another.
+        pattern = re.compile(f"(?={'|'.join(map(re.escape, _spellings(tokenizer))) or '(?!)'})")
         tokenizer._handful_added_tokens = pattern
     return pattern
+
+
+def _spellings(tokenizer: Any) -> tuple[str, ...]:
+    # One-character spellings cannot be cut inside; real control tokens are longer.
+    return tuple(sorted((t for t in tokenizer.get_added_vocab() if len(t) > 1), key=lambda t: (-len(t), t)))
 
 
 _HOLE = "\ue000{}\ue001"

@@ -68,13 +68,20 @@ class GenerateRecipe:
     """Stop writing after this many seconds; the result then depends on the machine's speed."""
 
     def __post_init__(self) -> None:
-        _require(self.synthetic_per_label >= 1, "generate.synthetic_per_label must be at least 1", self)
+        _require(
+            self.synthetic_per_label >= 1, "generate.synthetic_per_label must be at least 1", self.synthetic_per_label
+        )
         _require(self.temperature > 0, "generate.temperature must be above 0", self.temperature)
         _require(self.top_k >= 0, "generate.top_k must be 0 or more", self.top_k)
         _require(self.num_beams >= 1, "generate.num_beams must be at least 1", self.num_beams)
         _require(self.max_new_tokens >= 1, "generate.max_new_tokens must be at least 1", self.max_new_tokens)
         _require(self.batch_size >= 1, "generate.batch_size must be at least 1", self.batch_size)
         _require(self.max_rounds >= 1, "generate.max_rounds must be at least 1", self.max_rounds)
+        _require(
+            self.max_candidates_per_label >= 1,
+            "generate.max_candidates_per_label must be at least 1",
+            self.max_candidates_per_label,
+        )
         _require(
             self.demonstrations_per_prompt is None or self.demonstrations_per_prompt >= 1,
             "generate.demonstrations_per_prompt must be at least 1, or null for all",
@@ -131,7 +138,7 @@ class TrainRecipe:
     """Which linear layers get an update."""
     learning_rate: float = 1e-3
     """Peak learning rate."""
-    epochs: int = 12
+    epochs: int = 8
     """Passes over the training set."""
     min_steps: int = 60
     """At least this many optimizer steps: few examples get more epochs."""
@@ -155,7 +162,13 @@ class TrainRecipe:
         _require(0 <= self.lora_dropout < 1, "train.lora_dropout must be in [0, 1)", self.lora_dropout)
         _require(self.learning_rate > 0, "train.learning_rate must be above 0", self.learning_rate)
         _require(self.epochs >= 1, "train.epochs must be at least 1", self.epochs)
+        _require(self.min_steps >= 0, "train.min_steps must be 0 or more", self.min_steps)
         _require(self.batch_size >= 1, "train.batch_size must be at least 1", self.batch_size)
+        _require(
+            self.max_grad_norm is None or self.max_grad_norm > 0,
+            "train.max_grad_norm must be above 0, or null for no limit",
+            self.max_grad_norm,
+        )
         _require(0 <= self.warmup_fraction < 1, "train.warmup_fraction must be in [0, 1)", self.warmup_fraction)
         _require(self.real_weight > 0, "train.real_weight must be above 0", self.real_weight)
 
@@ -212,7 +225,7 @@ PRESETS: dict[str, Recipe] = {
         _DEFAULT,
         name="fast",
         generate=GenerateRecipe(synthetic_per_label=10, max_rounds=2),
-        train=TrainRecipe(epochs=6, min_steps=40),
+        train=TrainRecipe(epochs=5, min_steps=40),
     ),
     "accurate": dataclasses.replace(
         _DEFAULT,

@@ -48,8 +48,8 @@ def tune_classifier(
         files = train_files(job, rows, run, progress, stage="train")
         final = dataclasses.replace(spec, shift=_student_shift(job, spec, files, pool))
         facts = {"Recipe": job.recipe.name, "Seed": job.seed, **_counts(rows)}
-        single = job.engine.single_token_labels(final.targets)
-        return {**files, **classifier_files(final, single_token_labels=single, facts=facts)}
+        control = job.engine.control_tokens(final.targets)
+        return {**files, **classifier_files(final, control=control, facts=facts)}
 
     directory = run.adapter(adapter_inputs(job, rows, pool), work)
     run.clear_checkpoints(checkpoint_key(job, rows, "train"))

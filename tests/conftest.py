@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.tiny import make_tiny_model
+
+if TYPE_CHECKING:
+    from handful.llm.loading import LoadedModel
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub client is first imported: no test may ask the hub
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +33,11 @@ def data_root() -> Path:
 def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real Llama of 2 layers with random weights, as a directory for `--model`."""
     return make_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="session")
+def tiny_loaded(tiny_model_dir: Path) -> LoadedModel:
+    """The tiny Llama in memory. Training changes a model: load one of your own for that."""
+    from handful.llm.loading import load_model
+
+    return load_model(str(tiny_model_dir), device="cpu")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from handful.llm.protocol import LLM
 from handful.llm.scripted import NAME as SCRIPTED
 from handful.llm.scripted import ScriptedLLM, train_script, tuned_script
+from handful.prompts import ControlTokens, control_tokens
 from handful.training_plan import CheckpointStore, TrainingPlan
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ class Engine(Protocol):
         """Return the base model with the adapter of a directory."""
         ...
 
-    def single_token_labels(self, targets: tuple[str, ...]) -> bool:
-        """Return whether every target is one token of its own."""
+    def control_tokens(self, targets: tuple[str, ...]) -> ControlTokens | None:
+        """Return what stock transformers must know to classify as we do, None if it cannot."""
         ...
 
 
@@ -88,10 +89,11 @@ class LocalEngine:
         loaded = with_adapter(self.load(), directory, merge=not self.load_in_4bit)
         return LocalLLM(loaded, max_text_tokens=max_text_tokens)
 
-    def single_token_labels(self, targets: tuple[str, ...]) -> bool:
-        """See `Engine.single_token_labels`."""
-        llm = self.llm(max_text_tokens=512)
-        return all(count == 1 for count in llm.count_tokens(targets))
+    def control_tokens(self, targets: tuple[str, ...]) -> ControlTokens | None:
+        """See `Engine.control_tokens`."""
+        from handful.llm.loading import load_tokenizer
+
+        return control_tokens(load_tokenizer(self.name), targets)
 
     def load(self) -> LoadedModel:
         """Load the model anew."""
@@ -135,9 +137,8 @@ class ScriptedEngine:
         """See `Engine.tuned`."""
         return tuned_script(directory)
 
-    def single_token_labels(self, targets: tuple[str, ...]) -> bool:
-        """See `Engine.single_token_labels`; stock transformers cannot load a script."""
-        return False
+    def control_tokens(self, targets: tuple[str, ...]) -> None:
+        """See `Engine.control_tokens`; stock transformers cannot load a script."""
 
 
 def open_engine(

@@ -15,6 +15,7 @@ import io
 import json
 import os
 import shutil
+import struct
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from typing import Any
 import torch
 import transformers
 from filelock import FileLock
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from handful.errors import AdapterError, ModelError
@@ -94,11 +96,20 @@ def load_model(
         model = AutoModelForCausalLM.from_pretrained(
             source, dtype=torch_dtype, use_safetensors=True, attn_implementation="sdpa", **options
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         raise _not_loadable(spec, error) from error
     if not load_in_4bit:
         model = model.to(torch_device)
     return LoadedModel(model.eval(), tokenizer, spec, found, torch_device, torch_dtype)
+
+
+def load_tokenizer(spec: str) -> Any:
+    """Load a model's tokenizer alone; raises ModelError as `load_model` does."""
+    source, revision, _ = _resolve(spec)
+    try:
+        return AutoTokenizer.from_pretrained(source, **({"revision": revision} if revision else {}))
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise _not_loadable(spec, error) from error
 
 
 def model_fingerprint(spec: str) -> str:
@@ -213,7 +224,7 @@ def _dequantise(gguf: Path, entry: Path) -> None:
             with contextlib.redirect_stderr(io.StringIO()):
                 tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
                 model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-        except (ValueError, KeyError, RuntimeError, NotImplementedError) as error:
+        except (ValueError, KeyError, RuntimeError, NotImplementedError, IndexError, struct.error) as error:
             raise _not_loadable(str(gguf), error) from error
         # The weights are plain floats now, but transformers refuses to save a model that was quantised.
         del model.config.quantization_config
@@ -231,8 +242,8 @@ def _dequantise(gguf: Path, entry: Path) -> None:
 def _verifies(entry: Path) -> bool:
     try:
         sums: dict[str, str] = json.loads((entry / "sums.json").read_text())
-        return all(_file_hash(entry / name, whole=True) == digest for name, digest in sums.items())
-    except (OSError, ValueError):
+        return bool(sums) and all(_file_hash(entry / name, whole=True) == digest for name, digest in sums.items())
+    except (OSError, ValueError, AttributeError):  # AttributeError: JSON, but no mapping
         return False
 
 
@@ -300,7 +311,7 @@ def with_adapter(loaded: LoadedModel, directory: Path, *, merge: bool = True) ->
 
     try:
         model = PeftModel.from_pretrained(loaded.model, str(directory))
-    except (ValueError, RuntimeError, KeyError, TypeError) as error:
+    except (ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         raise AdapterError(
             f"the adapter does not fit {loaded.name!r}: {str(error).splitlines()[0][:200]}",
             where=str(directory),

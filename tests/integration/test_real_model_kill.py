@@ -19,7 +19,18 @@ RUNS, KILLS_PER_RUN = 4, 5
 
 def start(directory: Path) -> subprocess.Popen[bytes]:
     options = [word for change in (*SMALL, "train.min_steps=12") for word in ("--set", change)]
-    command = [sys.executable, "-m", "handful", "run", str(TASK), "--run", str(directory), "--test-limit", "10", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "handful",
+        "run",
+        str(TASK),
+        "--run",
+        str(directory),
+        "--test-limit",
+        "10",
+        *options,
+    ]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from handful.llm.label_trie import ROOT, LabelTrie, build_label_trie
+
+END = (9,)
+
+
+def spelled(trie: LabelTrie) -> list[tuple[int, ...]]:
+    return [tuple(token for _, token in path) for path in trie.steps]
+
+
+def test_single_tokens_need_no_node() -> None:
+    trie = build_label_trie([(4,), (2,), (3,)], END)
+    assert (trie.n_nodes, trie.root_tokens) == (0, (2, 3, 4))
+    assert trie.steps == (((ROOT, 4),), ((ROOT, 2),), ((ROOT, 3),))
+    assert trie.visibility().shape == (0, 0)
+    assert trie.depths().shape == (0,)
+
+
+def test_shared_beginnings_share_nodes() -> None:
+    trie = build_label_trie([(1, 2, 3), (1, 2, 4), (5, 6)], END)
+    assert trie.tokens == (1, 2, 5)
+    assert trie.parents == (ROOT, 0, ROOT)
+    assert trie.depths().tolist() == [1, 2, 1]
+    assert trie.visibility().tolist() == [[True, False, False], [True, True, False], [False, False, True]]
+    assert trie.steps[1] == ((ROOT, 1), (0, 2), (1, 4))
+
+
+def test_a_label_that_begins_another_is_ended() -> None:
+    trie = build_label_trie([(1,), (1, 2), (3,)], END)
+    assert spelled(trie) == [(1, 9), (1, 2, 9), (3, 9)]
+
+
+def test_the_end_is_only_added_when_needed() -> None:
+    assert spelled(build_label_trie([(1, 3), (1, 2)], END)) == [(1, 3), (1, 2)]
+
+
+@pytest.mark.parametrize("labels", [[(1,), ()], [(1, 2), (3,), (1, 2)]])
+def test_empty_and_equal_labels_are_refused(labels: list[tuple[int, ...]]) -> None:
+    with pytest.raises(ValueError, match="distinct and non-empty"):
+        build_label_trie(labels, END)
+
+
+@given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4).map(tuple), min_size=2, max_size=6, unique=True))
+@settings(max_examples=200, deadline=None)
+def test_every_step_stands_on_its_own_path(labels: list[tuple[int, ...]]) -> None:
+    trie = build_label_trie(labels, END)
+    ended = any(a != b and b[: len(a)] == a for a in labels for b in labels)
+    assert spelled(trie) == [(*label, *END) if ended else label for label in labels]
+    seen, depths = trie.visibility(), trie.depths()
+    for path in trie.steps:
+        assert path[0][0] == ROOT
+        for (_, token), (node, _) in itertools.pairwise(path):
+            assert trie.tokens[node] == token
+        for depth, (node, _) in enumerate(path):
+            if node != ROOT:
+                assert depths[node] == depth
+                assert sorted(np.flatnonzero(seen[node])) == sorted(n for n, _ in path[1 : depth + 1])
+    assert all(parent < node for node, parent in enumerate(trie.parents))
+    assert len(set(zip(trie.parents, trie.tokens, strict=True))) == trie.n_nodes

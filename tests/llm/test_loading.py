@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from handful.errors import AdapterError, ModelError
+from handful.llm import loading
+from handful.llm.loading import cache_folder, load_model, load_tokenizer, model_fingerprint, with_adapter
+from tests.tiny import make_tiny_model
+
+
+@pytest.fixture
+def fake_gguf(tmp_path: Path, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A `.gguf` file whose de-quantised form is the tiny model: transformers' own reader is the edge that is faked."""
+    monkeypatch.setenv("HANDFUL_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF weights of the tiny model")
+    tokenizers, models = loading.AutoTokenizer, loading.AutoModelForCausalLM
+
+    class FakeTokenizer:
+        @staticmethod
+        def from_pretrained(source: Any, **options: Any) -> Any:
+            return tokenizers.from_pretrained(tiny_model_dir if options.pop("gguf_file", None) else source, **options)
+
+    class FakeModel:
+        @staticmethod
+        def from_pretrained(source: Any, **options: Any) -> Any:
+            if options.pop("gguf_file", None):
+                MADE.append(str(source))
+                model = models.from_pretrained(tiny_model_dir, **options)
+                model.config.quantization_config = {"quant_method": "gguf"}
+                return model
+            return models.from_pretrained(source, **options)
+
+    MADE.clear()
+    monkeypatch.setattr(loading, "AutoTokenizer", FakeTokenizer)
+    monkeypatch.setattr(loading, "AutoModelForCausalLM", FakeModel)
+    return file
+
+
+MADE: list[str] = []
+
+
+def weights(model: Any) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_a_directory_is_loaded_as_it_is(tiny_model_dir: Path) -> None:
+    loaded = load_model(str(tiny_model_dir), device="cpu")
+    assert loaded.fingerprint == model_fingerprint(str(tiny_model_dir)) != ""
+    assert (loaded.name, loaded.device.type, loaded.dtype) == (str(tiny_model_dir), "cpu", torch.float32)
+    assert not loaded.model.training
+    assert loaded.context_length == 2048
+    assert load_model(str(tiny_model_dir), device="cpu", dtype="bfloat16").model.dtype == torch.bfloat16
+    assert load_tokenizer(str(tiny_model_dir)).get_vocab() == loaded.tokenizer.get_vocab()
+
+
+def test_fingerprints_follow_the_weights_and_the_tokenizer(tiny_model_dir: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(tiny_model_dir, tmp_path / "copy")
+    first = model_fingerprint(str(tiny_model_dir))
+    assert model_fingerprint(str(copy)) == first
+    other = make_tiny_model(tmp_path / "other", seed=1)
+    assert model_fingerprint(str(other)) != first
+    (copy / "config.json").write_text((copy / "config.json").read_text() + " ")
+    assert model_fingerprint(str(copy)) != first
+
+
+def test_the_end_of_large_weights_counts(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    tensor = torch.zeros(900_000)
+    save_file({"a": tensor}, tmp_path / "model.safetensors")
+    first = model_fingerprint(str(tmp_path))
+    tensor[-1] = 1
+    save_file({"a": tensor}, tmp_path / "model.safetensors")
+    assert model_fingerprint(str(tmp_path)) != first
+
+
+def test_other_weights_than_expected_are_refused(tiny_model_dir: Path) -> None:
+    found = model_fingerprint(str(tiny_model_dir))
+    assert load_model(str(tiny_model_dir), device="cpu", fingerprint=found).fingerprint == found
+    with pytest.raises(ModelError, match=rf"fingerprint {found}, expected dir-0"):
+        load_model(str(tiny_model_dir), fingerprint="dir-0")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("./nowhere", "no such directory: './nowhere'"),
+        ("/nowhere/at/all", "no such directory"),
+        ("~/nowhere", "no such directory"),
+        ("nowhere.gguf", "no such file: 'nowhere.gguf'"),
+        ("some-org/no-such-model", "cannot load the model 'some-org/no-such-model'"),
+        ("some-org/no-such-model@v1", "cannot load the model"),
+        ("not a name", "cannot load the model 'not a name'"),
+    ],
+)
+def test_unknown_models_say_what_to_give(spec: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message) as error:
+        load_model(spec)
+    assert error.value.mend
+    with pytest.raises(ModelError, match=message):
+        load_tokenizer(spec)
+
+
+def test_a_directory_without_safetensors_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
+    with pytest.raises(ModelError, match=r"no \.safetensors file"):
+        load_model(str(tmp_path))
+
+
+def test_a_directory_that_is_no_language_model_is_refused(tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(2)}, tmp_path / "model.safetensors")
+    with pytest.raises(ModelError, match="cannot load the model"):
+        load_model(str(tmp_path))
+    (tmp_path / "config.json").write_text('{"model_type": "no-such-type"}')
+    with pytest.raises(ModelError, match="cannot load the model"):
+        load_model(str(tmp_path))
+
+
+def test_damaged_safetensors_are_a_model_error(tiny_model_dir: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(tiny_model_dir, tmp_path / "copy")
+    data = (copy / "model.safetensors").read_bytes()
+    (copy / "model.safetensors").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ModelError, match="cannot load the model"):
+        load_model(str(copy))
+
+
+def test_a_missing_package_and_device_are_named(tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "_PACKAGED_MODULE", "no_such_module_at_all")
+    with pytest.raises(ModelError, match="the packaged model 'smollm2-135m' is not installed"):
+        load_model()
+    if not torch.cuda.is_available():
+        with pytest.raises(ModelError, match="device 'cuda' is not available"):
+            load_model(str(tiny_model_dir), device="cuda")
+    monkeypatch.setattr(loading.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModelError, match="4-bit loading needs bitsandbytes"):
+        load_model(str(tiny_model_dir), load_in_4bit=True, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("window", "expected"), [(None, 2048), (128, 128), (4096, 2048)], ids=["none", "shorter", "longer"]
+)
+def test_a_sliding_window_bounds_the_context(
+    tiny_model_dir: Path, tmp_path: Path, window: int | None, expected: int
+) -> None:
+    copy = shutil.copytree(tiny_model_dir, tmp_path / "copy")
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "sliding_window": window}))
+    assert load_model(str(copy), device="cpu").context_length == expected
+
+
+def test_gguf_is_dequantised_once_into_the_cache(fake_gguf: Path, tmp_path: Path, tiny_model_dir: Path) -> None:
+    loaded = load_model(str(fake_gguf), device="cpu")
+    assert same(weights(loaded.model), weights(load_model(str(tiny_model_dir), device="cpu").model))
+    assert loaded.fingerprint.startswith("gguf-")
+    (entry,) = (path for path in (tmp_path / "cache").iterdir() if path.is_dir())
+    assert entry.name.startswith("model-")
+    assert {path.name for path in entry.iterdir()} >= {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "sums.json",
+    }
+    load_model(str(fake_gguf), device="cpu")
+    assert model_fingerprint(str(fake_gguf)) == loaded.fingerprint
+    assert len(MADE) == 1
+    fake_gguf.write_bytes(b"other weights")
+    assert load_model(str(fake_gguf), device="cpu").fingerprint != loaded.fingerprint
+    assert len(MADE) == 2
+
+
+def flip(entry: Path) -> None:
+    data = bytearray((entry / "model.safetensors").read_bytes())
+    data[-5] ^= 1
+    (entry / "model.safetensors").write_bytes(data)
+
+
+def truncate(entry: Path) -> None:
+    data = (entry / "model.safetensors").read_bytes()
+    (entry / "model.safetensors").write_bytes(data[:100])
+
+
+def half_written(entry: Path) -> None:
+    (entry / "sums.json").unlink()
+    (entry / "model.safetensors").unlink()
+
+
+DAMAGES = [
+    flip,
+    truncate,
+    half_written,
+    lambda entry: (entry / "tokenizer.json").unlink(),
+    lambda entry: (entry / "sums.json").write_text("{"),
+    lambda entry: (entry / "sums.json").write_text("{}"),
+    lambda entry: (entry / "sums.json").write_text("[]"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(DAMAGES)))
+def test_a_damaged_cache_entry_is_made_again(fake_gguf: Path, tmp_path: Path, number: int) -> None:
+    good = weights(load_model(str(fake_gguf), device="cpu").model)  # copies: the file itself is mapped into memory
+    (entry,) = (path for path in (tmp_path / "cache").iterdir() if path.is_dir())
+    DAMAGES[number](entry)
+    assert same(weights(load_model(str(fake_gguf), device="cpu").model), good)
+    assert len(MADE) == 2
+    load_model(str(fake_gguf), device="cpu")
+    assert len(MADE) == 2
+    assert [path for path in (tmp_path / "cache").iterdir() if path.is_dir()] == [entry]
+
+
+def test_an_unreadable_gguf_is_a_model_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HANDFUL_CACHE", str(tmp_path / "cache"))
+    for content in (b"", b"not a gguf at all", b"GGUF\x03\x00\x00\x00"):
+        (tmp_path / "model.gguf").write_bytes(content)
+        with pytest.raises(ModelError, match="cannot load the model"):
+            load_model(str(tmp_path / "model.gguf"))
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES])
+def test_a_full_disk_says_what_to_free(fake_gguf: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    def full(self: Path, *args: object, **kwargs: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(
+        ModelError, match=rf"cannot keep the de-quantised model in .*cache: {os.strerror(code)}"
+    ) as error:
+        load_model(str(fake_gguf))
+    assert "HANDFUL_CACHE" in error.value.mend
+    monkeypatch.undo()
+
+
+def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HANDFUL_CACHE", str(tmp_path / "here"))
+    assert cache_folder() == tmp_path / "here"
+    monkeypatch.delenv("HANDFUL_CACHE")
+    monkeypatch.setattr(loading.sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_folder() == tmp_path / "xdg" / "handful"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == Path.home() / ".cache" / "handful"
+    monkeypatch.setattr(loading.sys, "platform", "darwin")
+    assert cache_folder() == Path.home() / "Library" / "Caches" / "handful"
+
+
+def test_an_adapter_of_another_model_is_refused(tiny_model_dir: Path, tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(vocab_size=50, hidden_size=16, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2)
+    get_peft_model(LlamaForCausalLM(config), LoraConfig(target_modules="all-linear")).save_pretrained(tmp_path)
+    with pytest.raises(AdapterError, match="the adapter does not fit"):
+        with_adapter(load_model(str(tiny_model_dir), device="cpu"), tmp_path)
+    for missing in ("adapter_model.safetensors", "adapter_config.json"):
+        (tmp_path / missing).unlink()
+        with pytest.raises(AdapterError, match="the adapter does not fit"):
+            with_adapter(load_model(str(tiny_model_dir), device="cpu"), tmp_path)

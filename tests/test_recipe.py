@@ -1,0 +1,141 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from handful.errors import RecipeError
+from handful.recipe import PRESETS, Recipe, load_recipe, recipe_from_dict
+
+
+def test_default_is_the_default() -> None:
+    assert load_recipe() == Recipe() == PRESETS["default"]
+
+
+def test_paper_recipe_has_the_papers_settings() -> None:
+    paper = PRESETS["paper"]
+    train, generate = paper.train, paper.generate
+    assert (train.lora_rank, train.lora_alpha, train.lora_dropout, train.epochs) == (8, 32, 0.1, 100)
+    assert (train.loss, train.batch_size, train.real_weight, train.weight_decay) == ("next_token", 8, 1.0, 0.0)
+    assert (generate.synthetic_per_label, generate.temperature, generate.top_k) == (21, 1.0, 50)
+    assert generate.demonstrations_per_prompt is None
+    assert (paper.filter.method, paper.filter.cross_fit, paper.filter.calibration) == ("agreement", False, "none")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_carry_their_name_and_survive_the_manifest(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe_from_dict(recipe.to_dict()) == recipe
+
+
+def test_overrides_apply_in_order_and_touch_nothing_else() -> None:
+    recipe = load_recipe(
+        "fast", ("train.epochs=3", "train.epochs=5", "filter.relabel=true", "generate.max_seconds=1.5")
+    )
+    expected = dataclasses.replace(
+        PRESETS["fast"],
+        train=dataclasses.replace(PRESETS["fast"].train, epochs=5),
+        filter=dataclasses.replace(PRESETS["fast"].filter, relabel=True),
+        generate=dataclasses.replace(PRESETS["fast"].generate, max_seconds=1.5),
+    )
+    assert recipe == expected
+
+
+def test_override_null_means_all() -> None:
+    assert (
+        load_recipe("default", ("generate.demonstrations_per_prompt=null",)).generate.demonstrations_per_prompt is None
+    )
+
+
+def test_file_starts_from_its_base(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("base: paper\ntrain: {epochs: 4}\n")
+    recipe = load_recipe(str(file), ("train.batch_size=2",))
+    assert recipe.name == "mine"
+    assert recipe.generate == PRESETS["paper"].generate
+    assert recipe.train == dataclasses.replace(PRESETS["paper"].train, epochs=4, batch_size=2)
+
+
+def test_file_without_base_starts_from_default(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: x\nprompt: {max_text_tokens: 64}\n")
+    recipe = load_recipe(str(file))
+    assert (recipe.name, recipe.prompt.max_text_tokens, recipe.train) == ("x", 64, Recipe().train)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.epoch=3", "unknown key 'train.epoch'. Did you mean 'epochs'?"),
+        ("trian.epochs=3", "unknown key 'trian'. Did you mean 'train'?"),
+        ("train.zzz=3", "Known: loss, lora_rank"),
+        ("train.epochs=0", "train.epochs must be at least 1, got 0"),
+        ("train.epochs=many", "train.epochs: "),
+        ("train.learning_rate=-1", "train.learning_rate must be above 0"),
+        ("train.lora_dropout=1", "train.lora_dropout must be in [0, 1)"),
+        ("train.loss=mse", "train.loss: "),
+        ("generate.temperature=0", "generate.temperature must be above 0"),
+        ("generate.top_k=-1", "generate.top_k must be 0 or more"),
+        ("generate.demonstrations_per_prompt=0", "at least 1, or null for all"),
+        ("generate.max_candidates_per_label=0", "generate.max_candidates_per_label must be at least 1"),
+        ("train.min_steps=-1", "train.min_steps must be 0 or more"),
+        ("filter.near_duplicate=0", "filter.near_duplicate must be in (0, 1]"),
+        ("filter.min_margin=1.1", "filter.min_margin must be in [0, 1]"),
+        ("prompt.max_text_tokens=4", "prompt.max_text_tokens must be at least 8"),
+        ("train.epochs", "has no '='"),
+        ("train.max_grad_norm=0", "train.max_grad_norm must be above 0"),
+        ("generate.synthetic_per_label=0", "must be at least 1, got 0"),
+        ("train.epochs.x=1", "train.epochs"),
+        ("name.x=1", "name"),
+        ("train=3", "train"),
+        ("train.epochs=[", "train.epochs=["),
+        ("train.learning_rate=.nan", "train.learning_rate"),
+        ("train.learning_rate=.inf", "train.learning_rate"),
+    ],
+)
+def test_errors_name_the_key_and_the_mend(override: str, message: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        load_recipe("default", (override,))
+    assert message in str(error.value)
+
+
+def test_unknown_preset_is_suggested() -> None:
+    with pytest.raises(RecipeError, match=r"unknown recipe 'papre'. Did you mean 'paper'"):
+        load_recipe("papre")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("- a", "must be a mapping"),
+        ("", "must be a mapping"),
+        ("a: [", "not readable as YAML"),
+        ("base: papre", "unknown base recipe 'papre'. Did you mean 'paper'"),
+        ("train: 3", "train"),
+        ("train: {epoch: 3}", "unknown key 'train.epoch'"),
+    ],
+)
+def test_bad_files_are_named(tmp_path: Path, content: str, message: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(content)
+    with pytest.raises(RecipeError) as error:
+        load_recipe(str(file))
+    assert message in str(error.value)
+    assert str(file) in str(error.value)
+
+
+@pytest.mark.parametrize("overrides", [("train=3", "train.epochs=3"), ("name=x", "name.y=3")])
+def test_keys_below_a_value_are_refused(overrides: tuple[str, ...]) -> None:
+    with pytest.raises(RecipeError, match="sets a key of what has no keys"):
+        load_recipe("default", overrides)
+
+
+def test_exponents_without_a_dot_are_numbers() -> None:
+    assert load_recipe("default", ("train.learning_rate=1e-4",)).train.learning_rate == 1e-4
+
+
+def test_keys_that_are_no_strings_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("1: 2\n")
+    with pytest.raises(RecipeError, match="1"):
+        load_recipe(str(file))

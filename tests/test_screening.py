@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from handful.recipe import FilterRecipe
+from handful.records import Candidate, Example
+from handful.screening import screen_candidates, words
+
+EXAMPLES = [Example("the quick brown fox jumps over the lazy dog today", "a"), Example("Short one here", "b")]
+
+
+def screened(*texts: str, recipe: FilterRecipe | None = None, finished: bool = True) -> list[str]:
+    candidates = [Candidate(str(i), text, "a", 0, "p", finished=finished) for i, text in enumerate(texts)]
+    reasons = screen_candidates(candidates, EXAMPLES, recipe or FilterRecipe())
+    assert set(reasons) <= {c.id for c in candidates}
+    return [reasons.get(c.id, "") for c in candidates]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a perfectly fine new sentence", ""),
+        ("", "empty"),
+        (" \n\t", "empty"),
+        ("?!... --- ___", "empty"),
+        ("nice Label: good", "field_marker"),
+        ("TEXT: another", "field_marker"),
+        ("see the labels: a, b", "field_marker"),
+        ("word", "too_short"),
+        ("it's", "too_short"),
+        ("it's fine", ""),
+        (" ".join(f"w{i}" for i in range(20)), ""),
+        (" ".join(f"w{i}" for i in range(21)), "too_long"),
+        ("Short, ONE here!", "copy_of_example"),
+        ("and so the quick brown fox jumps over the lazy cat", "copy_of_example"),
+        ("and so quick brown fox jumps over the small cat", ""),
+    ],
+)
+def test_reasons(text: str, reason: str) -> None:
+    assert screened(text) == [reason]
+
+
+def test_unfinished_texts_are_rejected_after_empty_ones() -> None:
+    assert screened("a fine sentence", "", finished=False) == ["unfinished", "empty"]
+
+
+def test_repeats_are_duplicates_of_the_earlier_one() -> None:
+    assert screened("one new text here", "One new text, here!", "another new text") == ["", "duplicate", ""]
+
+
+def test_a_rejected_text_does_not_make_later_ones_duplicates() -> None:
+    assert screened("Label: x y", "x y label") == ["field_marker", ""]
+
+
+def jaccard(a: str, b: str) -> float:
+    left, right = ({tuple(t.split()[i : i + 3]) for i in range(len(t.split()) - 2)} for t in (a, b))
+    return len(left & right) / len(left | right)
+
+
+def test_near_duplicates_by_the_threshold() -> None:
+    base = " ".join(f"w{i}" for i in range(18))
+    one_end = " ".join([*(f"w{i}" for i in range(17)), "x"])
+    middle = " ".join([*(f"w{i}" for i in range(8)), "x", *(f"w{i}" for i in range(9, 18))])
+    assert jaccard(base, one_end) == pytest.approx(15 / 17)
+    assert jaccard(base, middle) == pytest.approx(13 / 19)
+    for other in (one_end, middle):
+        similarity = jaccard(base, other)
+        for threshold in (0.3, 0.5, 0.6, 0.69, 0.8, 0.9):
+            expected = "near_duplicate" if similarity >= threshold else ""
+            assert screened(base, other, recipe=FilterRecipe(near_duplicate=threshold)) == ["", expected]
+    assert screened(base, one_end, recipe=FilterRecipe(near_duplicate=1.0)) == ["", ""]
+    assert screened(base, base, recipe=FilterRecipe(near_duplicate=1.0)) == ["", "duplicate"]
+
+
+def test_near_copies_of_examples_are_near_duplicates() -> None:
+    assert screened("quick brown fox jumps over the lazy dog", recipe=FilterRecipe(near_duplicate=0.5)) != [""]
+
+
+def test_limits_come_from_the_recipe() -> None:
+    assert screened("word", recipe=FilterRecipe(min_words=1)) == [""]
+    assert screened("three words here", recipe=FilterRecipe(min_words=4)) == ["too_short"]
+    assert screened("a b c d e f g h i j k", recipe=FilterRecipe(max_length_ratio=1.0)) == ["too_long"]
+
+
+def test_scripts_without_spaces_are_counted_by_characters() -> None:
+    assert words("今天天气") == ["今", "天", "天", "气"]
+    assert words("\uff21\uff22\uff23 \ufb01ne Straße") == ["abc", "fine", "strasse"]
+    assert words("한국 ひらカタ") == ["한", "국", "ひ", "ら", "カ", "タ"]
+    assert screened("今天天气很好", "今天天气很好。", "今天", "天") == ["", "duplicate", "", "too_short"]
+
+
+def test_chinese_near_duplicates() -> None:
+    base = "我觉得这部电影真的非常好看值得推荐"
+    assert screened(base, base + "吧") == ["", "near_duplicate"]
+    assert screened(base, "他昨天买了一台新的电脑放在家里") == ["", ""]
+
+
+@pytest.mark.parametrize("text", ["สวัสดีครับ ทุกคน", "नमस्ते दुनिया", "ภาษาไทย ดี", "שלום עולם", "Привет, мир"])
+def test_other_scripts_are_words(text: str) -> None:
+    assert screened(text) == [""]
+
+
+@given(st.lists(st.text(alphabet=st.characters(exclude_categories=()), max_size=40), max_size=8))
+@settings(max_examples=60, deadline=None)
+def test_any_unicode_gets_a_stable_answer(texts: list[str]) -> None:
+    reasons = screened(*texts)
+    assert screened(*texts) == reasons
+    # Earlier candidates win: what comes later changes nothing.
+    assert screened(*texts[: len(texts) // 2]) == reasons[: len(texts) // 2]
+    known = {"", "empty", "field_marker", "too_short", "too_long", "copy_of_example", "duplicate", "near_duplicate"}
+    assert set(reasons) <= known
+
+
+@given(st.permutations([f"text number {i} says {i * 7} things" for i in range(6)] * 2))
+@settings(max_examples=20, deadline=None)
+def test_the_order_of_copies_does_not_matter(texts: list[str]) -> None:
+    kept = {text for text, reason in zip(texts, screened(*texts), strict=True) if not reason}
+    assert kept == set(texts)

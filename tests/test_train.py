@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peft
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from handful.errors import Interrupted, ModelError, RunError
+from handful.llm.engine import open_engine
+from handful.llm.loading import LoadedModel, load_model, with_adapter
+from handful.llm.local import LocalLLM
+from handful.prompts import classification_prefix, classification_prompt, encode, encode_text, targets
+from handful.recipe import PromptRecipe, TrainRecipe
+from handful.records import TrainingExample
+from handful.task import Task
+from handful.train import train_adapter
+from handful.training_plan import TrainingPlan
+from tests.llm.reference import plain_scores
+from tests.toys import MemoryStore, single_token_task, two_label_task
+
+TEXTS = ("lovely warm film", "dull", "the cold plot was boring and long and dull", "funny", "warm")
+LABELS = ("good", "bad", "bad", "good", "good")
+WEIGHTS = (2.0, 1.0, 0.5, 1.0, 3.0)
+
+
+def plan_of(task: Task | None = None, *, seed: int = 0, soft: bool = False, **train: Any) -> TrainingPlan:
+    task = task or two_label_task()
+    names = {"good": task.label_names[0], "bad": task.label_names[1]}
+    probabilities = tuple(np.linspace(0.7, 0.3, len(names)) / 1.0) if soft else ()
+    rows = tuple(
+        TrainingExample(text, names[label], "synthetic", weight, tuple(map(float, probabilities)))
+        for text, label, weight in zip(TEXTS, LABELS, WEIGHTS, strict=True)
+    )
+    recipe = replace(TrainRecipe(epochs=2, min_steps=0, batch_size=2, learning_rate=5e-3), **train)
+    return TrainingPlan(
+        classification_prefix(task), targets(task), task.label_names, rows, recipe, PromptRecipe(), seed
+    )
+
+
+def trained(directory: Path, plan: TrainingPlan, **options: Any) -> dict[str, bytes]:
+    return train_adapter(load_model(str(directory), device="cpu"), plan, **options)
+
+
+def losses_of(directory: Path, plan: TrainingPlan) -> list[float]:
+    heard: list[float] = []
+    trained(directory, plan, on_step=keep(heard))
+    return heard
+
+
+def keep(losses: list[float]) -> Callable[[int, int, float], bool]:
+    """Collect the losses and never stop."""
+
+    def on_step(step: int, n_steps: int, loss: float) -> bool:
+        losses.append(loss)
+        return False
+
+    return on_step
+
+
+def stop_at(at: int) -> Callable[[int, int, float], bool]:
+    return lambda step, n_steps, loss: step == at
+
+
+TASKS = {"multi": two_label_task(), "single": single_token_task()}
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("soft", [False, True])
+def test_label_loss_is_the_written_out_one(tiny_model_dir: Path, name: str, soft: bool) -> None:
+    task = TASKS[name]
+    plan = plan_of(task, batch_size=5, epochs=1, soft=soft and name == "multi")
+    loaded = load_model(str(tiny_model_dir), device="cpu")
+    prompts = [classification_prompt(plan.prefix, row.text) for row in plan.rows]
+    scores = plain_scores(loaded, prompts, plan.targets)
+    log_probs = scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
+    wanted = np.array(
+        [row.label_probabilities or [float(row.label == label) for label in plan.labels] for row in plan.rows]
+    )
+    expected = -(np.array(WEIGHTS) * (wanted * log_probs).sum(1)).sum() / sum(WEIGHTS)
+    # LoRA begins as the base model: the first loss is the base model's.
+    assert losses_of(tiny_model_dir, plan) == pytest.approx([expected], abs=1e-5)
+
+
+def test_next_token_loss_is_the_written_out_one(tiny_model_dir: Path) -> None:
+    plan = plan_of(batch_size=5, epochs=1, loss="next_token")
+    loaded = load_model(str(tiny_model_dir), device="cpu")
+    total = 0.0
+    for row in plan.rows:
+        encoded = encode(classification_prompt(plan.prefix, row.text), loaded.tokenizer, max_text_tokens=512)
+        label = encode_text(plan.targets[plan.labels.index(row.label)] + "\n", loaded.tokenizer)
+        ids = torch.tensor([[*encoded.prefix_ids, *encoded.suffix_ids, *label]])
+        with torch.inference_mode():
+            total += row.weight * float(loaded.model(ids, labels=ids).loss)
+    assert losses_of(tiny_model_dir, plan) == pytest.approx([total / sum(WEIGHTS)], abs=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["label", "next_token"])
+@pytest.mark.parametrize("name", TASKS)
+def test_a_step_on_packed_rows_is_the_step_on_single_rows(
+    tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch, loss: str, name: str
+) -> None:
+    """One text a forward pass or all in one: the same losses, step after step."""
+    plan = plan_of(TASKS[name], loss=loss, batch_size=5, epochs=4)
+    together = losses_of(tiny_model_dir, plan)
+    monkeypatch.setattr("handful.train._TOKENS_PER_ROW", 1)
+    apart = losses_of(tiny_model_dir, plan)
+    assert together == pytest.approx(apart, abs=1e-5)
+    assert together[-1] < together[0]
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_the_same_training_gives_the_same_bytes(tiny_model_dir: Path, dropout: float) -> None:
+    plan = plan_of(lora_dropout=dropout)
+    files = trained(tiny_model_dir, plan)
+    assert set(files) == {"adapter_config.json", "adapter_model.safetensors"}
+    assert trained(tiny_model_dir, plan) == files
+    other = trained(tiny_model_dir, plan_of(lora_dropout=dropout, seed=1))
+    assert other["adapter_model.safetensors"] != files["adapter_model.safetensors"]
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+@pytest.mark.parametrize("loss", ["label", "next_token"])
+def test_resumed_training_gives_the_same_bytes(tiny_model_dir: Path, dropout: float, loss: str) -> None:
+    plan = plan_of(lora_dropout=dropout, loss=loss)
+    whole = trained(tiny_model_dir, plan)
+    assert plan.n_steps == 6
+    for at in (1, 2, 3, 6):
+        store = MemoryStore()
+        with pytest.raises(Interrupted, match=f"after step {at} of 6"):
+            trained(tiny_model_dir, plan, checkpoints=store, on_step=stop_at(at))
+        heard: list[float] = []
+        resumed = trained(tiny_model_dir, plan, checkpoints=store, on_step=keep(heard))
+        assert len(heard) == 6 - at
+        assert resumed == whole
+
+
+def test_checkpoints_are_written_at_whole_epochs(tiny_model_dir: Path) -> None:
+    store = MemoryStore()
+    trained(tiny_model_dir, plan_of(epochs=3), checkpoints=store)
+    assert store.saves == 3
+    assert trained(tiny_model_dir, plan_of(epochs=3), checkpoints=store) == trained(tiny_model_dir, plan_of(epochs=3))
+
+
+CODE = """
+import hashlib, sys
+from pathlib import Path
+from tests.test_train import plan_of, trained
+files = trained(Path(sys.argv[1]), plan_of(epochs=1))
+print(hashlib.sha256(files["adapter_config.json"]).hexdigest())
+"""
+
+
+def test_the_hash_seed_changes_no_byte(tiny_model_dir: Path) -> None:
+    """Another process, with a hash seed of its own, writes the same configuration."""
+    environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", CODE, str(tiny_model_dir)]
+    other = subprocess.run(command, capture_output=True, check=True, env=environment, cwd=Path(__file__).parents[1])
+    files = trained(tiny_model_dir, plan_of(epochs=1))
+    assert other.stdout.decode().strip() == hashlib.sha256(files["adapter_config.json"]).hexdigest()
+
+
+def loud(directory: Path) -> LoadedModel:
+    """The tiny model with larger embeddings: those it is made with bound every logit to +-0.7."""
+    loaded = load_model(str(directory), device="cpu")
+    with torch.no_grad():
+        loaded.model.get_input_embeddings().weight.mul_(20)
+    return loaded
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_separable_task_is_learnt(tiny_model_dir: Path, tmp_path: Path, name: str) -> None:
+    task = TASKS[name]
+    words = ["zzz", "qqq", "jjj"][: len(task.label_names)]
+    rows = tuple(
+        TrainingExample(f"{'a b c d e f'[: 2 * n + 1]} {word}", label, "real")
+        for word, label in zip(words, task.label_names, strict=True)
+        for n in range(5)
+    )
+    plan = replace(plan_of(task, epochs=1, min_steps=60, batch_size=8, learning_rate=5e-3), rows=rows)
+    heard: list[float] = []
+    files = train_adapter(loud(tiny_model_dir), plan, on_step=keep(heard))
+    assert np.mean(heard[-5:]) < 0.1 * heard[0]
+    tuned = LocalLLM(with_adapter(loud(tiny_model_dir), write(tmp_path, files)))
+    prompts = [classification_prompt(plan.prefix, f"{text} {word}") for word in words for text in ("b", "c d", "a b c")]
+    found = tuned.score(prompts, plan.targets).argmax(axis=1).tolist()
+    assert found == [index for index in range(len(words)) for _ in range(3)]
+
+
+def write(directory: Path, files: dict[str, bytes]) -> Path:
+    for name, data in files.items():
+        (directory / name).write_bytes(data)
+    return directory
+
+
+@pytest.mark.parametrize("modules", ["all-linear", "attention"])
+def test_plain_peft_reads_the_adapter(tiny_model_dir: Path, tmp_path: Path, modules: str) -> None:
+    plan = plan_of(lora_target_modules=modules, epochs=5)
+    adapter = write(tmp_path, trained(tiny_model_dir, plan))
+    base = load_model(str(tiny_model_dir), device="cpu")
+    prompts = [classification_prompt(plan.prefix, text) for text in (*TEXTS, "")]
+    before = plain_scores(base, prompts, plan.targets)
+    model = peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_model_dir), str(adapter)).eval()
+    by_peft = plain_scores(replace(base, model=model), prompts, plan.targets)
+    merged = LocalLLM(with_adapter(load_model(str(tiny_model_dir), device="cpu"), adapter)).score(prompts, plan.targets)
+    assert np.abs(by_peft - merged).max() < 1e-4
+    assert np.abs(by_peft - before).max() > 0.01
+
+
+def test_label_and_prompt_must_fit(tiny_model_dir: Path) -> None:
+    long = two_label_task()
+    huge = replace(long, instruction="x" * 2040)
+    with pytest.raises(ModelError, match=r"the prompt has \d+ tokens, the model reads 20\d\d"):
+        trained(tiny_model_dir, plan_of(huge))
+    loaded = load_model(str(tiny_model_dir), device="cpu")
+    text = "y" * 3000
+    plan = plan_of()
+    cut = replace(plan, rows=(replace(plan.rows[0], text=text),), prompt=PromptRecipe(max_text_tokens=32))
+    heard: list[float] = []
+    train_adapter(loaded, cut, on_step=keep(heard))
+    assert np.isfinite(heard).all()
+
+
+def test_a_loss_that_is_not_finite_says_what_to_do(tiny_model_dir: Path) -> None:
+    loaded = load_model(str(tiny_model_dir), device="cpu")
+    with torch.no_grad():
+        loaded.model.model.norm.weight.fill_(float("nan"))
+    with pytest.raises(RunError, match=r"the training loss became nan at step 1 of 6.*train.learning_rate"):
+        train_adapter(loaded, plan_of())
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_weights_count_as_repeats(tiny_model_dir: Path, n: int) -> None:
+    """A row of weight 2 pulls as much as two rows: the first loss is their weighted mean."""
+    plan = plan_of(batch_size=8, epochs=1)
+    rows = plan.rows[:n]
+    weighted = replace(plan, rows=tuple(replace(row, weight=2.0 if i == 0 else 1.0) for i, row in enumerate(rows)))
+    repeated = replace(plan, rows=tuple(replace(row, weight=1.0) for row in (rows[0], *rows)))
+    assert losses_of(tiny_model_dir, weighted) == pytest.approx(losses_of(tiny_model_dir, repeated), abs=1e-5)
+
+
+def test_the_engine_trains_the_same(tiny_model_dir: Path) -> None:
+    plan = plan_of(epochs=1)
+    files = open_engine(str(tiny_model_dir), device="cpu").train(plan, MemoryStore(), lambda s, n, loss: False)
+    assert files == trained(tiny_model_dir, plan)
+
+
+def test_schedule(tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def recorded(self: torch.optim.AdamW, *args: Any, **kwargs: Any) -> Any:
+        rates.append(float(self.param_groups[0]["lr"]))
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", recorded)
+    trained(tiny_model_dir, plan_of(epochs=4, warmup_fraction=0.25, learning_rate=1.0e-3))
+    assert rates == pytest.approx([1e-3 * r for r in (1 / 3, 2 / 3, 1, *(n / 9 for n in range(9, 0, -1)))])
+    rates.clear()
+    trained(tiny_model_dir, plan_of(epochs=1, warmup_fraction=0.0, schedule="constant", learning_rate=1.0e-3))
+    assert rates == pytest.approx([1e-3] * 3)
+
+
+def test_every_row_is_seen_once_an_epoch(tiny_model_dir: Path) -> None:
+    """With a learning rate of next to nothing, the mean loss of every epoch is the same."""
+    plan = plan_of(epochs=3, batch_size=1, learning_rate=1e-12)
+    heard = losses_of(tiny_model_dir, plan)
+    epochs: Sequence[Sequence[float]] = [heard[start : start + 5] for start in (0, 5, 10)]
+    for epoch in epochs:
+        assert sorted(epoch) == pytest.approx(sorted(epochs[0]), abs=1e-5)
+    assert epochs[0] != pytest.approx(epochs[1], abs=1e-6)

@@ -1,0 +1,28 @@
+import dataclasses
+
+import pytest
+
+from handful.recipe import PromptRecipe, TrainRecipe
+from handful.records import TrainingExample
+from handful.training_plan import TrainingPlan
+
+
+def plan_of(rows: int, **train: int) -> TrainingPlan:
+    recipe = dataclasses.replace(TrainRecipe(), **train)  # type: ignore[arg-type]
+    examples = tuple(TrainingExample(str(i), "a", "real") for i in range(rows))
+    return TrainingPlan((), (" a",), ("a",), examples, recipe, PromptRecipe(), 0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "train", "expected"),
+    [
+        (8, {"batch_size": 8, "epochs": 12, "min_steps": 0}, (1, 12, 12)),
+        (8, {"batch_size": 8, "epochs": 12, "min_steps": 60}, (1, 60, 60)),
+        (9, {"batch_size": 8, "epochs": 12, "min_steps": 60}, (2, 30, 60)),
+        (100, {"batch_size": 8, "epochs": 12, "min_steps": 60}, (13, 12, 156)),
+        (17, {"batch_size": 8, "epochs": 1, "min_steps": 7}, (3, 3, 9)),
+    ],
+)
+def test_steps(rows: int, train: dict[str, int], expected: tuple[int, int, int]) -> None:
+    plan = plan_of(rows, **train)
+    assert (plan.steps_per_epoch, plan.epochs, plan.n_steps) == expected

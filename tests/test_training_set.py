@@ -1,0 +1,61 @@
+from collections import defaultdict
+
+import pytest
+
+from handful.records import Candidate, Decision, Verdict
+from handful.training_set import real_rows, training_rows
+from tests.toys import small_recipe, two_label_task
+
+
+def case(*rows: tuple[str, Decision, str]) -> tuple[list[Candidate], list[Verdict]]:
+    """(intended label, decision, label) per candidate; candidate i has text "text i"."""
+    candidates = [Candidate(str(i), f"text {i}", row[0], 0, "p") for i, row in enumerate(rows)]
+    verdicts = [Verdict(str(i), decision, "r", label, (0.75, 0.25)) for i, (_, decision, label) in enumerate(rows)]
+    return candidates, verdicts
+
+
+KEPT: tuple[str, Decision, str] = ("good", "kept", "good")
+
+
+def test_real_examples_come_first_with_their_weight() -> None:
+    rows = real_rows(two_label_task(), small_recipe("train.real_weight=3"))
+    assert [row.text for row in rows] == [e.text for e in two_label_task().examples]
+    assert {(row.source, row.weight) for row in rows} == {("real", 3.0)}
+
+
+def test_rejected_are_out_relabelled_are_in_under_the_new_label() -> None:
+    candidates, verdicts = case(("good", "kept", "good"), ("good", "rejected", "good"), ("good", "relabelled", "bad"))
+    rows = training_rows(two_label_task(), small_recipe(), candidates, verdicts)
+    synthetic = [(row.text, row.label) for row in rows if row.source == "synthetic"]
+    assert synthetic == [("text 0", "good"), ("text 2", "bad")]
+    assert [row.source for row in rows] == ["real"] * 8 + ["synthetic"] * 2
+
+
+def test_the_first_n_of_a_label_are_taken() -> None:
+    candidates, verdicts = case(*[KEPT] * 9)
+    rows = training_rows(two_label_task(), small_recipe(), candidates, verdicts)
+    assert [row.text for row in rows if row.source == "synthetic"] == [f"text {i}" for i in range(5)]
+
+
+@pytest.mark.parametrize("n_good", [0, 1, 5])
+def test_labels_weigh_the_same(n_good: int) -> None:
+    candidates, verdicts = case(*[KEPT] * n_good, ("bad", "kept", "bad"))
+    rows = training_rows(two_label_task(), small_recipe(), candidates, verdicts)
+    totals: dict[str, float] = defaultdict(float)
+    for row in rows:
+        totals[row.label] += row.weight
+    assert totals["good"] == pytest.approx(totals["bad"])
+    raw = 8 * 2.0 + n_good + 1
+    assert sum(totals.values()) == pytest.approx(raw)
+    real, synthetic = (
+        next(r.weight for r in rows if r.source == s and r.label == "bad") for s in ("real", "synthetic")
+    )
+    assert real == pytest.approx(2 * synthetic)
+
+
+def test_soft_targets_only_if_asked() -> None:
+    candidates, verdicts = case(("good", "kept", "good"))
+    hard = training_rows(two_label_task(), small_recipe(), candidates, verdicts)
+    soft = training_rows(two_label_task(), small_recipe("train.soft_targets=true"), candidates, verdicts)
+    assert {row.label_probabilities for row in hard} == {()}
+    assert [row.label_probabilities for row in soft] == [()] * 8 + [(0.75, 0.25)]
