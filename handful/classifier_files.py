@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from handful.errors import AdapterError
-from handful.prompts import ControlTokens, Segment, classification_prefix, targets
+from handful.prompts import ControlTokens, Segment, classification_prefix, classification_prompt, targets
 from handful.recipe import Recipe
 from handful.records import Example
 from handful.storage.directories import verify_directory
@@ -150,6 +150,7 @@ def _decision_template(spec: ClassifierSpec, control: ControlTokens) -> str:
     spellings = dict.fromkeys((_SPLIT, _MARK, *control.spellings))
     cuts = [(spelling, f"{spelling[0]}{_SPLIT}{spelling[1:]}") for spelling in spellings]
     segments = [segment.text for segment in spec.prefix]
+    behind = "".join(segment.text for segment in classification_prompt(spec.prefix, "").suffix)
     for spelling, cut in cuts:
         segments = [segment.replace(spelling, cut) for segment in segments]
     return "".join(
@@ -157,7 +158,7 @@ def _decision_template(spec: ClassifierSpec, control: ControlTokens) -> str:
             f"{{{{- {_literal(control.opening + _SPLIT.join(segments))} -}}}}",
             "{%- set line = (state if state is string else state|tojson).split()|join(' ') -%}",
             *(f"{{%- set line = line|replace({_literal(a)}, {_literal(b)}) -%}}" for a, b in cuts),
-            f"{{{{- {_literal(_SPLIT)} ~ (' ' ~ line if line else '') ~ {_literal(_SPLIT + chr(10) + 'Label:')} -}}}}",
+            f"{{{{- {_literal(_SPLIT)} ~ (' ' ~ line if line else '') ~ {_literal(_SPLIT + behind)} -}}}}",
         ]
     )
 
@@ -192,26 +193,15 @@ def _model_card(spec: ClassifierSpec, facts: Mapping[str, Any], speaks_decision:
         "```",
         "",
     ]
-    if speaks_decision:
-        criteria = repr(dict.fromkeys(spec.labels))
-        lines += [
-            "With stock transformers and without handful (`decision_config` is needed: without it the settings here",
-            "are not read; `base_model` is a folder or hub id of the base model; long texts are not cut):",
-            "",
-            "```python",
-            "from transformers import pipeline",
-            "",
-            'decide = pipeline("decision", model=base_model, decision_config="path/of/this/folder")',
-            f'decide({{"state": "some text", "questions": {{"label": {{"type": "choice", "criteria": {criteria}}}}}}})',
-            "```",
-            "",
-        ]
-    else:
-        lines += [
+    lines += (
+        _use_without_handful(spec)
+        if speaks_decision
+        else [
             '`pipeline("decision")` of transformers cannot use it: that needs labels of one token,',
             "the plain prompt, and no calibration shift.",
             "",
         ]
+    )
     lines += [
         "## Limits",
         "",
@@ -221,6 +211,22 @@ def _model_card(spec: ClassifierSpec, facts: Mapping[str, Any], speaks_decision:
         "",
     ]
     return "\n".join(lines)
+
+
+def _use_without_handful(spec: ClassifierSpec) -> list[str]:
+    criteria = repr(dict.fromkeys(spec.labels))
+    return [
+        "With stock transformers and without handful (`decision_config` is needed: without it the settings here",
+        "are XX is a folder or hub id of the base model):",
+        "",
+        "```python",
+        "from transformers import pipeline",
+        "",
+        'decide = pipeline("decision", model=base_model, decision_config="path/of/this/folder")',
+        f'decide({{"state": "some text", "questions": {{"label": {{"type": "choice", "criteria": {criteria}}}}}}})',
+        "```",
+        "",
+    ]
 
 
 def _plain(text: str) -> str:

@@ -6,6 +6,7 @@ run directory keeps each finished piece, so that the same call after a crash goe
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from handful.training_set import training_rows
 from handful.tuning import tune_classifier
 
 Stage = Literal["generate", "filter", "train", "evaluate"]
+_POOL_TEXTS = 160
+"""At most so many: a prior of a few labels needs no more, and every method scores them all."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def run_pipeline(job: Job, run: Run, *, until: Stage = "evaluate", progress: Pro
     run.publish("training", [row.to_row() for row in rows])
     if until == "filter":
         return Outcome(tallies, rows)
-    pool = [candidate.text for candidate, verdict in zip(candidates, verdicts, strict=True) if verdict.log_probs]
+    pool = calibration_pool(candidates, verdicts)
     tune_classifier(job, rows, pool, run, progress)
     if until == "train" or not job.task.test:
         return Outcome(tallies, rows)
@@ -90,6 +93,12 @@ def write_and_check(job: Job, run: Run, progress: Progress) -> tuple[list[Candid
             mend="Look at verdicts.jsonl for the reasons; a clearer instruction or label descriptions help most.",
         )
     return candidates, verdicts
+
+
+def calibration_pool(candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> list[str]:
+    """Return texts to estimate label priors on: an even sample of the judged candidates, kept or not."""
+    judged = [candidate.text for candidate, verdict in zip(candidates, verdicts, strict=True) if verdict.log_probs]
+    return judged[:: math.ceil(len(judged) / _POOL_TEXTS) or 1]
 
 
 def tally(task: Task, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> dict[str, Tally]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from handful.errors import Interrupted
+
 
 class Progress(Protocol):
-    """Hears what a run is doing. A stage that is read from disk is reported with `skip`."""
+    """Hears what a run is doing. What is read from disk is reported with `skip`, not `advance`."""
 
     def start(self, stage: str, total: int | None, unit: str) -> None:
         """A stage begins; `total` counts `unit`s, None if unknown."""
@@ -14,6 +16,10 @@ class Progress(Protocol):
 
     def advance(self, count: int) -> None:
         """So many more units of the current stage are done."""
+        ...
+
+    def skip(self, count: int) -> None:
+        """So many units of the current stage were done before and are read from disk."""
         ...
 
     def finish(self, summary: str) -> None:
@@ -38,6 +44,9 @@ class Silent:
     def advance(self, count: int) -> None:
         """Do nothing."""
 
+    def skip(self, count: int) -> None:
+        """Do nothing."""
+
     def finish(self, summary: str) -> None:
         """Do nothing."""
 
@@ -47,3 +56,9 @@ class Silent:
     def stop_requested(self) -> bool:
         """Never stop."""
         return False
+
+
+def stop_if_asked(progress: Progress) -> None:
+    """Raise Interrupted if the user asked to stop; call it where everything finished is saved."""
+    if progress.stop_requested():
+        raise Interrupted("stopped; everything finished so far is saved")

@@ -6,7 +6,6 @@ The docstring under each field is its help text. Nothing in a recipe is specific
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -15,6 +14,7 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from handful.errors import RecipeError
+from handful.reading.wording import did_you_mean, short
 
 _STRICT_KEYS = ConfigDict(extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
@@ -138,7 +138,7 @@ class TrainRecipe:
     """Which linear layers get an update."""
     learning_rate: float = 1e-3
     """Peak learning rate."""
-    epochs: int = 12
+    epochs: int = 8
     """Passes over the training set."""
     min_steps: int = 60
     """At least this many optimizer steps: few examples get more epochs."""
@@ -225,7 +225,7 @@ PRESETS: dict[str, Recipe] = {
         _DEFAULT,
         name="fast",
         generate=GenerateRecipe(synthetic_per_label=10, max_rounds=2),
-        train=TrainRecipe(epochs=6, min_steps=40),
+        train=TrainRecipe(epochs=5, min_steps=40),
     ),
     "accurate": dataclasses.replace(
         _DEFAULT,
@@ -258,7 +258,7 @@ def load_recipe(spec: str = "default", overrides: tuple[str, ...] = ()) -> Recip
         key, equals, value = override.partition("=")
         if not equals:
             raise RecipeError(f"{override!r} has no '='", where="--set", mend="Write stage.key=value.")
-        _place(changes, key.strip(), _read_value(override, value), override)
+        _place(changes, key.strip(), value, override)
     return _build(base, changes, where=spec)
 
 
@@ -274,21 +274,14 @@ def _read_file(spec: str) -> dict[str, Any]:
         raise RecipeError(f"unknown recipe {spec!r}", mend=mend)
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
         raise RecipeError(f"not readable as YAML: {' '.join(str(error).split())}", where=spec) from error
     if not isinstance(values, dict):
         raise RecipeError("a recipe file must be a mapping", where=spec, mend="Write for example `train: {epochs: 6}`.")
     return values
 
 
-def _read_value(override: str, value: str) -> object:
-    try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise RecipeError(f"{override!r} has a value that is not YAML", where="--set", mend="Quote it.") from None
-
-
-def _place(tree: dict[str, Any], dotted_key: str, value: object, override: str) -> None:
+def _place(tree: dict[str, Any], dotted_key: str, value: str, override: str) -> None:
     *parents, last = dotted_key.split(".")
     node: Any = tree
     for parent in parents:
@@ -296,7 +289,10 @@ def _place(tree: dict[str, Any], dotted_key: str, value: object, override: str) 
         if not isinstance(node, dict):
             mend = f"{parent!r} was given a value of its own before."
             raise RecipeError(f"{override!r} sets a key of what has no keys", where="--set", mend=mend)
-    node[last] = value
+    try:
+        node[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise RecipeError(f"{override!r} is not YAML behind its '='", where="--set", mend="Quote it.") from None
 
 
 def _build(base: Recipe, changes: dict[str, Any], *, where: str) -> Recipe:
@@ -323,10 +319,9 @@ def _as_recipe_error(error: ValidationError, where: str) -> RecipeError:
         return RecipeError(f"unknown key {key!r}", where=where, mend=_suggest(path[-1], list(known)))
     message = first["msg"].removeprefix("Value error, ")
     prefix = "" if first["type"] == "value_error" else f"{key}: "
-    shown = "" if first["type"] == "value_error" else f" (got {first['input']!r})"
+    shown = "" if first["type"] == "value_error" else f" (got {short(first['input'])})"
     return RecipeError(f"{prefix}{message}{shown}", where=where, mend="")
 
 
 def _suggest(word: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
+    return did_you_mean(word, known) or f"Known: {', '.join(known)}."

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from handful.demonstrations import split_folds
-from handful.errors import Interrupted
 from handful.filter import judge_candidates
 from handful.generate import Batch, generate_candidates
 from handful.job import Job
-from handful.progress import Progress
+from handful.progress import Progress, stop_if_asked
 from handful.records import Candidate, Example, LabelScores
 from handful.run import Run, fingerprint
 
@@ -30,9 +29,8 @@ def write_round(job: Job, run: Run, batches: Sequence[Batch], progress: Progress
     progress.start(f"write, round {batches[0].round_index + 1}", sum(b.n_candidates for b in batches), "texts")
     written: list[Candidate] = []
     for index, group in enumerate(_groups(batches)):
-        _stop_if_asked(progress)
-        written += _written(job, run, f"candidates-{batches[0].round_index}-{index}", group)
-        progress.advance(sum(batch.n_candidates for batch in group))
+        stop_if_asked(progress)
+        written += _written(job, run, f"candidates-{batches[0].round_index}-{index}", group, progress)
     progress.finish(f"{len(written)} candidates written")
     return written
 
@@ -51,10 +49,9 @@ def judge_round(
     progress.start(f"check, round {round_index + 1}", len(in_order), "texts")
     scores: list[LabelScores] = []
     for start in range(0, len(in_order), _JUDGED_AT_ONCE):
-        _stop_if_asked(progress)
+        stop_if_asked(progress)
         part = in_order[start : start + _JUDGED_AT_ONCE]
-        scores += _judged(job, run, f"scores-{round_index}-{start // _JUDGED_AT_ONCE}", part)
-        progress.advance(len(part))
+        scores += _judged(job, run, f"scores-{round_index}-{start // _JUDGED_AT_ONCE}", part, progress)
     progress.finish(f"{len(in_order)} candidates checked")
     return scores
 
@@ -69,21 +66,32 @@ def _groups(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
     yield group
 
 
-def _written(job: Job, run: Run, name: str, batches: Sequence[Batch]) -> list[Candidate]:
+def _written(job: Job, run: Run, name: str, batches: Sequence[Batch], progress: Progress) -> list[Candidate]:
+    done = progress.skip
+
     def work() -> list[dict[str, Any]]:
-        return [
-            c.to_row() for c in generate_candidates(job.llm(), job.task, job.recipe, batches, _folds(job), job.seed)
-        ]
+        nonlocal done
+        done = progress.advance
+        candidates = generate_candidates(job.llm(), job.task, job.recipe, batches, _folds(job), job.seed)
+        return [candidate.to_row() for candidate in candidates]
 
-    return [Candidate.from_row(row) for row in run.step(name, [_inputs(job), list(batches)], work)]
+    candidates = [Candidate.from_row(row) for row in run.step(name, [_inputs(job), list(batches)], work)]
+    done(len(candidates))
+    return candidates
 
 
-def _judged(job: Job, run: Run, name: str, part: Sequence[Candidate]) -> list[LabelScores]:
+def _judged(job: Job, run: Run, name: str, part: Sequence[Candidate], progress: Progress) -> list[LabelScores]:
+    done = progress.skip
+
     def work() -> list[dict[str, Any]]:
+        nonlocal done
+        done = progress.advance
         return [s.to_row() for s in judge_candidates(job.llm(), job.task, job.recipe, part, _folds(job), job.seed)]
 
     inputs = [_inputs(job), [candidate.to_row() for candidate in part]]
-    return [LabelScores.from_row(row) for row in run.step(name, inputs, work)]
+    scores = [LabelScores.from_row(row) for row in run.step(name, inputs, work)]
+    done(len(part))
+    return scores
 
 
 def _folds(job: Job) -> tuple[tuple[Example, ...], ...]:
@@ -95,8 +103,3 @@ def _inputs(job: Job) -> str:
     recipe = job.recipe
     used = {"prompt": recipe.prompt, "generate": recipe.generate, "filter": recipe.filter}
     return fingerprint({**job.identity(), "recipe": used})
-
-
-def _stop_if_asked(progress: Progress) -> None:
-    if progress.stop_requested():
-        raise Interrupted("stopped; everything finished so far is saved")

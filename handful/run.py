@@ -128,18 +128,30 @@ class Run:
         Raises:
             RunError: The disk is full, failing or not writable.
         """
-        made_from = self._internal("adapter_dir", f"-{fingerprint(inputs)}.jsonl")
+        if self.has_adapter(inputs):
+            return self.adapter_dir
         if self.adapter_dir.exists():
             try:
                 verify_directory(self.adapter_dir)
             except AdapterError as error:
                 _set_aside(self.adapter_dir, error.message)
-            else:
-                if _read_step(made_from) == [self._adapter_state()]:
-                    return self.adapter_dir
         self.write_adapter(work())
-        _write_step(made_from, encode_lines([self._adapter_state()], "adapter"))
+        _write_step(self._made_from(inputs), encode_lines([self._adapter_state()], "adapter"))
         return self.adapter_dir
+
+    def has_adapter(self, inputs: object) -> bool:
+        """Return whether the classifier directory is there, whole, and made from these inputs; changes nothing."""
+        made_from = self._made_from(inputs)
+        if not self.adapter_dir.exists() or not made_from.exists():
+            return False
+        try:
+            verify_directory(self.adapter_dir)
+        except AdapterError:
+            return False
+        return _read_step(made_from) == [self._adapter_state()]
+
+    def _made_from(self, inputs: object) -> Path:
+        return self._internal("adapter_dir", f"-{fingerprint(inputs)}.jsonl")
 
     def _adapter_state(self) -> dict[str, str]:
         with files.explained(self.adapter_dir):
@@ -168,8 +180,8 @@ class Run:
             if old != spare:
                 files.remove(old)
 
-    def load_checkpoint(self, key: str) -> bytes | None:
-        """Return the newest state that verifies, or None.
+    def load_checkpoint(self, key: str, *, tidy: bool = True) -> bytes | None:
+        """Return the newest state that verifies, or None; damaged ones are removed if `tidy`.
 
         Raises:
             RunError: A checkpoint cannot be read.
@@ -179,7 +191,8 @@ class Run:
             if data is not None:
                 return data
             _log.warning("%s: damaged; going back to the one before", path)
-            files.remove(path)
+            if tidy:
+                files.remove(path)
         return None
 
     def clear_checkpoints(self, key: str) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from handful.errors import Interrupted, RunError
 from handful.llm.label_scores import label_log_probs
 from handful.llm.label_trie import LabelTrie, build_label_trie
 from handful.llm.loading import LoadedModel
+from handful.llm.lora import lean_lora
 from handful.llm.packing import pack
 from handful.prompts import EncodedPrompt, classification_prompt, encode, encode_text
 from handful.recipe import TrainRecipe
@@ -187,7 +189,12 @@ def _with_lora(loaded: LoadedModel, plan: TrainingPlan) -> Any:
         task_type="CAUSAL_LM",
     )
     torch.manual_seed(derive_seed(plan.seed, "lora-init"))
-    return peft.get_peft_model(loaded.model, config)
+    with warnings.catch_warnings():
+        # peft asks the model for an attribute by its old name.
+        warnings.simplefilter("ignore", FutureWarning)
+        model = peft.get_peft_model(loaded.model, config)
+    lean_lora(model)
+    return model
 
 
 def _attention_modules(model: Any) -> list[str]:

@@ -51,30 +51,36 @@ def tune_classifier(
         control = job.engine.control_tokens(final.targets)
         return {**files, **classifier_files(final, control=control, facts=facts)}
 
-    directory = run.adapter([_training_inputs(job, rows), job.recipe.classify, list(pool)], work)
-    run.clear_checkpoints(_checkpoint_key(job, rows, "train"))
+    directory = run.adapter(adapter_inputs(job, rows, pool), work)
+    run.clear_checkpoints(checkpoint_key(job, rows, "train"))
     return directory
+
+
+def training_plan(job: Job, rows: Sequence[TrainingExample]) -> TrainingPlan:
+    """Return what is to be learnt from the rows: with the prompt that will be used."""
+    spec = job_spec(job)
+    return TrainingPlan(
+        spec.prefix, spec.targets, spec.labels, tuple(rows), job.recipe.train, job.recipe.prompt, job.seed
+    )
 
 
 def train_files(
     job: Job, rows: Sequence[TrainingExample], run: Run, progress: Progress, *, stage: str
 ) -> dict[str, bytes]:
     """Train an adapter for the job's prompt, resuming from the run's checkpoints, and return its files."""
-    spec = job_spec(job)
-    plan = TrainingPlan(
-        spec.prefix, spec.targets, spec.labels, tuple(rows), job.recipe.train, job.recipe.prompt, job.seed
-    )
+    plan = training_plan(job, rows)
     last_loss, last_step = 0.0, 0
     progress.start(stage, plan.n_steps, "steps")
 
     def on_step(step: int, n_steps: int, loss: float) -> bool:
         nonlocal last_loss, last_step
-        # The first step of a resumed training stands for all steps before it.
-        progress.advance(step - last_step)
+        if last_step == 0 and step > 1:
+            progress.skip(step - 1)  # a resumed training
+        progress.advance(1)
         last_loss, last_step = loss, step
         return progress.stop_requested()
 
-    files = job.engine.train(plan, _RunCheckpoints(run, _checkpoint_key(job, rows, stage)), on_step)
+    files = job.engine.train(plan, _RunCheckpoints(run, checkpoint_key(job, rows, stage)), on_step)
     progress.finish(f"{plan.n_steps} steps on {len(rows)} examples, last loss {last_loss:.3f}")
     return files
 
@@ -106,7 +112,13 @@ def _training_inputs(job: Job, rows: Sequence[TrainingExample]) -> dict[str, Any
     return {"spec": job_spec(job), "train": job.recipe.train, "rows": [row.to_row() for row in rows], "seed": job.seed}
 
 
-def _checkpoint_key(job: Job, rows: Sequence[TrainingExample], stage: str) -> str:
+def adapter_inputs(job: Job, rows: Sequence[TrainingExample], pool: Sequence[str]) -> list[Any]:
+    """Return what the classifier directory is made from, to know it again."""
+    return [_training_inputs(job, rows), job.recipe.classify, list(pool)]
+
+
+def checkpoint_key(job: Job, rows: Sequence[TrainingExample], stage: str) -> str:
+    """Return what the checkpoints of a training are kept under."""
     return f"{stage.replace(' ', '_')}-{fingerprint(_training_inputs(job, rows))}"
 
 

@@ -17,11 +17,13 @@ from handful.demonstrations import in_random_order
 from handful.evaluation.methods import METHODS, Method
 from handful.evaluation.metrics import score_predictions
 from handful.job import Job
-from handful.progress import Progress
+from handful.progress import Progress, stop_if_asked
 from handful.run import Run
 from handful.task import Task
 from handful.training_set import real_rows
-from handful.tuning import job_spec, train_files, tuned_classifier
+from handful.tuning import checkpoint_key, job_spec, train_files, tuned_classifier
+
+_BASELINE = "train baseline"
 
 
 def evaluate_methods(job: Job, pool: Sequence[str], run: Run, progress: Progress) -> dict[str, Any]:
@@ -37,7 +39,10 @@ def evaluate_methods(job: Job, pool: Sequence[str], run: Run, progress: Progress
     gold = [example.label for example in task.test or ()]
     rows = []
     for method in METHODS:
+        stop_if_asked(progress)
         saved = _scored(method, job, pool, run, progress)
+        if method.trained_on == "real":
+            run.clear_checkpoints(checkpoint_key(job, real_rows(task, job.recipe), _BASELINE))
         log_probs = np.array(saved["test_log_probs"])
         predicted = _labels(task, log_probs, saved["shift"])
         shift = estimate_shift(saved["pool_log_probs"], "match") if pool else None
@@ -76,16 +81,20 @@ def _scored(method: Method, job: Job, pool: Sequence[str], run: Run, progress: P
     """Score test and pool with one method, once per run directory."""
     texts = [example.text for example in job.task.test or ()]
 
+    def on_progress(count: int) -> None:
+        progress.advance(count)
+        stop_if_asked(progress)
+
     def work() -> list[dict[str, Any]]:
         classifier = _open(method, job, run, progress)
         progress.start(f"evaluate {method.name}", len(texts) + len(pool), "texts")
         classifier.log_probs(texts[:2])  # so that the time below is per text, without the prefix that is computed once
         started = time.perf_counter()
-        test_log_probs = classifier.log_probs(texts, on_progress=progress.advance)
+        test_log_probs = classifier.log_probs(texts, on_progress=on_progress)
         seconds = time.perf_counter() - started
         row = {
             "test_log_probs": test_log_probs.tolist(),
-            "pool_log_probs": classifier.log_probs(pool, on_progress=progress.advance).tolist(),
+            "pool_log_probs": classifier.log_probs(pool, on_progress=on_progress).tolist(),
             "shift": classifier.spec.shift,
             "ms_per_text": 1000 * seconds / len(texts),
             "prompt_tokens": classifier.prompt_tokens(texts),
@@ -103,6 +112,6 @@ def _open(method: Method, job: Job, run: Run, progress: Progress) -> Classifier:
         return Classifier(tuned, read_classifier(run.adapter_dir))
     if method.trained_on == "real":
         rows = real_rows(job.task, job.recipe)
-        return tuned_classifier(job, train_files(job, rows, run, progress, stage="train baseline"))
+        return tuned_classifier(job, train_files(job, rows, run, progress, stage=_BASELINE))
     demonstrations = in_random_order(job.task.examples, job.seed, "in_context") if method.demonstrations else ()
     return Classifier(job.engine.llm(max_text_tokens=limit), job_spec(job, demonstrations))

@@ -86,8 +86,8 @@ def load_model(
             f"the weights of {spec!r} are not those this was made with (fingerprint {found}, expected {fingerprint})",
             mend="Give the base model it was made with, or make it anew with this one.",
         )
-    torch_device = _choose_device(device)
-    torch_dtype = _choose_dtype(dtype, torch_device)
+    torch_device = choose_device(device)
+    torch_dtype = choose_dtype(dtype, torch_device)
     options: dict[str, Any] = {"revision": revision} if revision else {}
     if load_in_4bit:
         options |= {"quantization_config": _four_bit(torch_dtype), "device_map": {"": torch_device}}
@@ -149,7 +149,7 @@ def cache_folder() -> Path:
 def _resolve(spec: str) -> tuple[str, str | None, str]:
     """Return what transformers is to load, its revision, and the fingerprint."""
     if spec == PACKAGED:
-        gguf = _packaged_gguf()
+        gguf = packaged_gguf()
         return str(_dequantised(gguf)), None, f"gguf-{_file_hash(gguf)}"
     path = Path(spec)
     if path.suffix == ".gguf":
@@ -187,7 +187,8 @@ def _not_loadable(spec: str, error: BaseException) -> ModelError:
     )
 
 
-def _packaged_gguf() -> Path:
+def packaged_gguf() -> Path:
+    """Return the packaged weights; raises ModelError if they are not installed."""
     # Located without importing: the package's own code needs a library that is not wanted here.
     found = importlib.util.find_spec(_PACKAGED_MODULE)
     files = list(Path(found.origin).parent.glob("*.gguf")) if found and found.origin else []
@@ -273,7 +274,8 @@ def _directory_hash(path: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _choose_device(device: DeviceName) -> torch.device:
+def choose_device(device: DeviceName) -> torch.device:
+    """Return the device of a name; raises ModelError if it is not there."""
     if device == "auto":
         best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         return torch.device(best)
@@ -283,7 +285,8 @@ def _choose_device(device: DeviceName) -> torch.device:
     return torch.device(device)
 
 
-def _choose_dtype(dtype: DtypeName, device: torch.device) -> torch.dtype:
+def choose_dtype(dtype: DtypeName, device: torch.device) -> torch.dtype:
+    """Return the float type of a name; "auto" depends on the device."""
     if dtype == "auto":
         return {"cuda": torch.bfloat16, "mps": torch.float16}.get(device.type, torch.float32)
     chosen: torch.dtype = getattr(torch, dtype)

@@ -77,7 +77,7 @@ class ScriptedLLM:
             # A demonstration is three segments: its text, the label marker, its label.
             shown = [segments[at - 2] for at in range(2, len(segments)) if segments[at] == target and at >= 2]
             logits[index] += sum(len(query & set(text.lower().split())) for text in shown) / (1 + len(shown))
-            logits[index] += sum(math.log1p(self.learnt.get(target, {}).get(word, 0)) for word in query)
+            logits[index] += sum(math.log1p(self.learnt.get(target, {}).get(word, 0)) for word in sorted(query))
         log_sum = math.log(np.exp(logits).sum())
         return [float(value) - log_sum for value in logits]
 

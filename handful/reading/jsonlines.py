@@ -30,12 +30,12 @@ def json_rows(
 def _object(line: str, where: str) -> dict[str, Any]:
     mend = 'Write one JSON object per line, like {"text": "...", "label": "..."}.'
     try:
-        value = json.loads(line, object_pairs_hook=_unique)
+        value = json.loads(line.rstrip("\r\n"), object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
         if line.lstrip().startswith("["):
             message = "the file is a JSON list, not JSONL"
         else:
-            message = f"the line is not valid JSON: {error.msg} at character {error.colno}"
+            message = f"the line is not valid JSON: {error.msg.removesuffix(' at')} at character {error.colno}"
         raise DataError(message, where=where, mend=mend) from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"the line is not usable JSON: {error}", where=where, mend=mend) from None

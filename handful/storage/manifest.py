@@ -81,7 +81,7 @@ def settle_manifest(directory: Path, manifest: Mapping[str, Any], *, force: bool
         return read_manifest(directory)
     try:
         stored = read_manifest(directory)
-        _check_identity(directory, stored, json.loads(data))
+        check_identity(directory, stored, wanted["identity"])
     except RunError:
         if not force:
             raise
@@ -91,10 +91,15 @@ def settle_manifest(directory: Path, manifest: Mapping[str, Any], *, force: bool
     return stored
 
 
-def _check_identity(directory: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    changed = list(_differences(stored["identity"], wanted["identity"]))
-    if stored["format"] != wanted["format"]:
-        changed.insert(0, f"format: {stored['format']} -> {wanted['format']}")
+def check_identity(directory: Path, stored: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    """Check that a manifest is of the run with this identity.
+
+    Raises:
+        RunError: It is of another one; names what differs.
+    """
+    changed = list(_differences(stored["identity"], json.loads(encode(identity))))
+    if stored["format"] != _FORMAT:
+        changed.insert(0, f"format: {stored['format']} -> {_FORMAT}")
     if changed:
         more = f", and {len(changed) - 3} more" if len(changed) > 3 else ""
         raise RunError(

@@ -1,0 +1,149 @@
+"""The commands together, the global options, and what each kind of error becomes: a message and an exit code."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from handful import __version__
+from handful.cli import info_commands, pipeline_commands, predict_command, task_commands
+from handful.cli.console import say, tell, tell_error
+from handful.errors import HandfulError, Interrupted
+
+DONE, FAULT, MENDABLE, STOPPED = 0, 1, 2, 130
+
+
+@dataclass
+class Settings:
+    """The global options."""
+
+    debug: bool = False
+
+
+app = typer.Typer(
+    name="handful",
+    help="From four labelled examples per class and one local LLM to a fast text classifier.",
+    epilog="Start with: handful init examples.csv",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for module in (task_commands, pipeline_commands, predict_command, info_commands):
+    module.register(app)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        say(f"handful {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _global_options(
+    context: typer.Context,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done, on stderr.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    if isinstance(context.obj, Settings):
+        context.obj.debug = debug
+    _log_to_stderr(logging.DEBUG if verbose else logging.WARNING)
+
+
+def _log_to_stderr(level: int) -> None:
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    logger = logging.getLogger("handful")
+    # Anew each time: stderr may be another one than at the last call in this process.
+    handler = RichHandler(console=Console(stderr=True, soft_wrap=True), show_path=False, show_time=level < 30)
+    logger.handlers = [handler]
+    logger.setLevel(level)
+    logger.propagate = False
+
+
+def execute(argv: Sequence[str]) -> int:
+    """Run one command and return its exit code; everything it has to say is on stdout and stderr."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    settings = Settings()
+    command = typer.main.get_command(app)
+    try:
+        with _terminating_as_interrupt():
+            result = command.main(args=list(argv), prog_name="handful", standalone_mode=False, obj=settings)
+        code = result if isinstance(result, int) else DONE
+        return _stopped("stopped at once", argv) if code == STOPPED else code
+    except (KeyboardInterrupt, typer.Abort):
+        return _stopped("stopped at once", argv)
+    except Interrupted as error:
+        return _stopped(error.message, argv)
+    except HandfulError as error:
+        if settings.debug:
+            traceback.print_exc()
+        tell_error(str(error))
+        return MENDABLE
+    # Whatever else may happen must not greet the user with a page of Python.
+    except Exception as error:  # noqa: BLE001
+        return _unforeseen(error, argv, settings)
+
+
+def _stopped(message: str, argv: Sequence[str]) -> int:
+    resumed = [*argv, "--resume"] if _is_unresumed_prediction(argv) else argv
+    tell_error(f"{message.rstrip('.')}. Go on with:\n  {shlex.join(['handful', *resumed])}")
+    return STOPPED
+
+
+def _is_unresumed_prediction(argv: Sequence[str]) -> bool:
+    into_file = any(arg in {"-o", "--output"} or arg.startswith("--output=") for arg in argv)
+    return "predict" in argv and into_file and "--resume" not in argv
+
+
+def _unforeseen(error: Exception, argv: Sequence[str], settings: Settings) -> int:
+    # Usage errors of typer, which in some versions is click and in others has its own copy of it.
+    if hasattr(error, "format_message"):
+        context: Any = getattr(error, "ctx", None)
+        message = error.format_message().replace("Value error, ", "")
+        if type(error).__name__ == "NoArgsIsHelpError":  # the message is the help
+            tell(message)
+        else:
+            tell_error(f"{message.rstrip('.')}\nSee: {context.command_path if context else 'handful'} --help")
+        return MENDABLE
+    if settings.debug:
+        traceback.print_exc()
+    first_line = (str(error).strip().splitlines() or [""])[0]
+    again = shlex.join(["handful", "--debug", *argv])
+    tell_error(
+        f"this is a fault of handful, not yours: {type(error).__name__}: {first_line[:300]}\n"
+        f"Nothing finished before is lost; the same command goes on where it stopped. For the details:\n  {again}"
+    )
+    return FAULT
+
+
+@contextmanager
+def _terminating_as_interrupt() -> Iterator[None]:
+    """Treat SIGTERM like Ctrl-C: what is being written is left whole."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,102 @@
+"""How things look on the terminal: lines, tables, errors. User text is never read as markup."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_WIDTH_OF_PIPES = 140
+
+
+def say(text: str = "") -> None:
+    """Print lines on stdout."""
+    print(text, flush=True)
+
+
+def say_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object on one line of stdout; in ASCII, so that any locale can carry it."""
+    print(json.dumps(value, ensure_ascii=True), flush=True)
+
+
+def tell(text: str) -> None:
+    """Print lines about the work, rather than its result, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def tell_error(text: str) -> None:
+    """Print an error on stderr."""
+    tell(f"handful: {text}")
+
+
+def tell_warning(text: str) -> None:
+    """Print a warning on stderr."""
+    tell(f"handful: warning: {text}")
+
+
+def draws_on_terminal() -> bool:
+    """Return whether stderr is a terminal that may be drawn on."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def drawing_console() -> Console:
+    """Return the console for moving bars, on stderr."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
+    """Print a table on stdout; the first column holds names, the others numbers."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left")
+    for index, column in enumerate(columns):
+        table.add_column(Text(column), justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    width = None if sys.stdout.isatty() else _WIDTH_OF_PIPES
+    Console(width=width).print(table)
+
+
+def results_table(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Return the columns and rows of the table of methods."""
+    columns = [
+        "method",
+        "accuracy",
+        "95 % interval",
+        "macro-F1",
+        "accuracy, calibrated on the generated pool",
+        "ms per text",
+        "prompt tokens",
+    ]
+    return columns, [_result_row(row) for row in results["methods"]]
+
+
+def _result_row(row: Mapping[str, Any]) -> list[str]:
+    return [
+        row["title"],
+        f"{row['accuracy']:.3f}",
+        f"{row['accuracy_low']:.3f} to {row['accuracy_high']:.3f}",
+        f"{row['macro_f1']:.3f}",
+        f"{row['calibrated_accuracy']:.3f}",
+        f"{row['ms_per_text']:.1f}",
+        f"{row['prompt_tokens']:.0f}",
+    ]
+
+
+def tally_table(tallies: Mapping[str, Mapping[str, int]]) -> tuple[list[str], list[list[str]]]:
+    """Return the columns and rows of the table of labels: what was written for each and what was kept."""
+    rows = []
+    for label, count in tallies.items():
+        rate = f"{count['kept'] / count['written']:.0%}" if count["written"] else "-"
+        rows.append([label, str(count["written"]), str(count["kept"]), rate])
+    return ["label", "written", "kept", "acceptance"], rows

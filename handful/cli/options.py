@@ -1,0 +1,204 @@
+"""Options that several commands share, declared once; and the task, recipe and engine they choose."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
+
+import typer
+
+from handful.errors import TaskError
+
+if TYPE_CHECKING:
+    from handful.job import Job
+    from handful.recipe import Recipe
+    from handful.task import Task
+
+DeviceChoice = Literal["auto", "cpu", "cuda", "mps"]
+DtypeChoice = Literal["auto", "float32", "bfloat16", "float16"]
+MOST_SHOTS = 64
+"""Examples per label that are used without being asked for: more do not fit in a prompt."""
+PAPER_SHOTS = 4
+"""Examples per label drawn from one of the paper's sets, as in the paper."""
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """Which texts, which settings."""
+
+    task: Annotated[str, typer.Argument(help="A task file (YAML), or one of the paper's sets: sst2, trec, ag_news.")]
+    recipe: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="paper, default, fast, accurate, or a YAML file.")
+    ] = "default"
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Change one setting; repeatable.")
+    ] = None
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.", min=0)] = 0
+    shots_per_label: Annotated[
+        int | None, typer.Option(help="Draw so many examples per label (default: all; 4 for a paper set).", min=1)
+    ] = None
+    test_limit: Annotated[
+        int | None, typer.Option(help="Test on a sample of so many texts; the same for every seed.", min=1)
+    ] = None
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the paper's sets (default: the variable HANDFUL_DATA).")
+    ] = None
+
+    def load_recipe(self) -> Recipe:
+        """Return the recipe as changed.
+
+        Raises:
+            RecipeError: It is not usable.
+        """
+        from handful.recipe import load_recipe
+
+        return load_recipe(self.recipe, tuple(self.changes or ()))
+
+    def load_task(self, recipe: Recipe) -> Task:
+        """Return the task with the examples and test texts asked for.
+
+        Raises:
+            HandfulError: The task is not usable, or has too few or too many examples.
+        """
+        task = _drawn(self, _loaded(self))
+        if self.test_limit is not None:
+            task = limit_test(task, self.test_limit)
+        try:
+            task.require_shots(2 if recipe.filter.cross_fit else 1)
+        except TaskError as error:
+            why = (
+                f"Recipe {recipe.name!r} judges a text with other examples than it was written from; with one example "
+                "per label, pass --set filter.cross_fit=false."
+            )
+            raise TaskError(error.message, where=error.where, mend=f"{error.mend} {why}") from None
+        return task
+
+
+@dataclass(frozen=True)
+class JobOptions(TaskOptions):
+    """Which model, and where the run goes."""
+
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", "--run-dir", help="Run directory (default: runs/<task>-<recipe>-seed<seed>)."),
+    ] = None
+    model: Annotated[
+        str, typer.Option(help="Hub id (name@revision), directory, .gguf file, smollm2-135m, or scripted (a dry run).")
+    ] = "smollm2-135m"
+    device: Annotated[DeviceChoice, typer.Option(help="Where the model runs.")] = "auto"
+    dtype: Annotated[DtypeChoice, typer.Option(help="Float type of the weights.")] = "auto"
+    load_in_4bit: Annotated[bool, typer.Option("--load-in-4bit", help="Quantise the base model (bitsandbytes).")] = (
+        False
+    )
+    force: Annotated[
+        bool, typer.Option("--force", help="Keep another run in the directory as old-<n>, start anew.")
+    ] = False
+    as_json: Annotated[bool, typer.Option("--json", help="Events as JSON lines on stdout, and nothing else.")] = False
+
+    def make_job(self) -> Job:
+        """Return everything that decides the results.
+
+        Raises:
+            HandfulError: Task, recipe or model are not usable.
+        """
+        from handful.job import Job
+        from handful.llm.engine import open_engine
+
+        recipe = self.load_recipe()
+        task = self.load_task(recipe)
+        engine = open_engine(self.model, device=self.device, dtype=self.dtype, load_in_4bit=self.load_in_4bit)
+        return Job(task, recipe, self.seed, engine)
+
+    def run_directory(self, job: Job) -> Path:
+        """Return the run directory asked for, or the one named after the job."""
+        if self.run is not None:
+            return self.run
+        name, recipe = (re.sub(r"[^\w.-]+", "-", part).strip(".-") for part in (job.task.name, job.recipe.name))
+        return Path("runs") / f"{name or 'task'}-{recipe or 'recipe'}-seed{job.seed}"
+
+
+def limit_test(task: Task, limit: int) -> Task:
+    """Return the task with a sample of its test texts, in their order.
+
+    The sample depends on nothing but the task and the number, so that runs of several seeds are measured on the
+    same texts.
+    """
+    from handful.seeding import stream
+
+    texts = task.test or ()
+    if limit >= len(texts):
+        return task
+    places = sorted(stream(0, "test-limit", limit).sample(range(len(texts)), limit))
+    return replace(task, test=tuple(texts[place] for place in places))
+
+
+def _loaded(options: TaskOptions) -> Task:
+    from handful.paper_sets import PAPER_SETS, load_paper_set
+    from handful.reading.wording import did_you_mean
+    from handful.task import load_task
+
+    if options.task in PAPER_SETS:
+        return load_paper_set(options.task, options.data)
+    try:
+        return load_task(options.task)
+    except TaskError as error:
+        guess = did_you_mean(options.task, PAPER_SETS)
+        if not guess or Path(options.task).exists():
+            raise
+        raise TaskError(error.message, where=error.where, mend=guess) from None
+
+
+def _drawn(options: TaskOptions, task: Task) -> Task:
+    from handful.paper_sets import PAPER_SETS
+
+    shots = options.shots_per_label
+    if shots is None and options.task in PAPER_SETS:
+        shots = PAPER_SHOTS
+    if shots is not None:
+        return task.sample(shots, options.seed)
+    label, most = Counter(example.label for example in task.examples).most_common(1)[0]
+    if most > MOST_SHOTS:
+        raise TaskError(
+            f"label {label!r} has {most:,} examples; handful is made for a handful (at most {MOST_SHOTS} per label)",
+            where=task.source,
+            mend="Say how many to draw, for example --shots-per-label 4.",
+        )
+    return task
+
+
+Options = TypeVar("Options")
+
+
+def takes(options: type[Options]) -> Callable[[Callable[[Options], int | None]], Callable[..., int | None]]:
+    """Decorate a command that takes one dataclass of options: its fields become the command's parameters."""
+
+    def decorate(command: Callable[[Options], int | None]) -> Callable[..., int | None]:
+        hints = get_type_hints(options, include_extras=True)
+        parameters = [
+            inspect.Parameter(
+                entry.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if entry.default is dataclasses.MISSING else entry.default,
+                annotation=hints[entry.name],
+            )
+            for entry in dataclasses.fields(options)  # type: ignore[arg-type]  # a dataclass by contract
+        ]
+
+        @functools.wraps(command)
+        def with_parameters(**values: Any) -> int | None:
+            return command(options(**values))
+
+        signature: Any = inspect.Signature(parameters)
+        with_parameters.__signature__ = signature  # type: ignore[attr-defined]
+        with_parameters.__annotations__ = {entry.name: entry.annotation for entry in parameters}
+        del with_parameters.__wrapped__
+        return with_parameters
+
+    return decorate

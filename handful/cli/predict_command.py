@@ -1,0 +1,127 @@
+"""`handful predict`: texts in, labels and probabilities out."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from handful.cli.console import tell_warning
+from handful.cli.options import DeviceChoice, DtypeChoice, takes
+from handful.cli.stopping import stopping_gently
+from handful.cli.watching import watching
+from handful.errors import DataError, RunError
+
+if TYPE_CHECKING:
+    from handful.classifier import Classifier
+    from handful.cli.watching import Watch
+    from handful.prediction_files import Rows, Written
+
+InputFormat = Literal["csv", "tsv", "jsonl", "parquet"]
+OutputChoice = Literal["csv", "tsv", "jsonl"]
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Which classifier, which texts, where to."""
+
+    classifier: Annotated[Path, typer.Argument(help="A classifier directory, or the run directory that holds it.")]
+    source: Annotated[str, typer.Argument(metavar="INPUT|-", help="CSV, TSV, JSONL or Parquet; - reads stdin.")]
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="CSV, TSV or JSONL by its ending (default: stdout).")
+    ] = None
+    input_format: Annotated[
+        InputFormat | None, typer.Option("--format", help="How the input is written (default: by its ending).")
+    ] = None
+    output_format: Annotated[
+        OutputChoice | None, typer.Option(help="How predictions are written (default: by the ending; else jsonl).")
+    ] = None
+    text_column: Annotated[str, typer.Option(help="Column of the text.")] = "text"
+    id_column: Annotated[str | None, typer.Option(help="Column of the id (default: the line number).")] = None
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped prediction.")] = False
+    base_model: Annotated[str | None, typer.Option(help="Where the base model is now, if it has moved.")] = None
+    device: Annotated[DeviceChoice, typer.Option(help="Where the model runs.")] = "auto"
+    dtype: Annotated[DtypeChoice, typer.Option(help="Float type of the weights.")] = "auto"
+    load_in_4bit: Annotated[bool, typer.Option("--load-in-4bit", help="Quantise the base model (bitsandbytes).")] = (
+        False
+    )
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("predict")(_predict)
+
+
+@takes(PredictOptions)
+def _predict(options: PredictOptions) -> None:
+    """Label a file of texts, of any length."""
+    from handful.classifier import Classifier
+    from handful.prediction_files import classifier_directory
+    from handful.reading.readers import iter_texts
+
+    _check_output(options)
+    directory = classifier_directory(options.classifier)
+    rows = iter_texts(
+        options.source, text_column=options.text_column, id_column=options.id_column, format=options.input_format
+    )
+    rows = _first_checked(rows)
+    classifier = Classifier.load(
+        directory,
+        base_model=options.base_model,
+        device=options.device,
+        dtype=options.dtype,
+        load_in_4bit=options.load_in_4bit,
+    )
+    with stopping_gently() as stop, watching(stop, as_json=False) as watch:
+        watch.start("predict", None, "texts")
+        written = _written(options, directory, classifier, rows, watch)
+        watch.finish(f"{written.rows} texts")
+    if written.cut:
+        limit = classifier.spec.max_text_tokens
+        tell_warning(f"{written.cut} of the texts were longer than {limit} tokens: their middle was left out")
+
+
+def _first_checked(rows: Rows) -> Rows:
+    """Read the first row at once: a missing file or column should not wait until the model is loaded."""
+    import itertools
+
+    first = next(rows, None)
+    return iter(()) if first is None else itertools.chain([first], rows)
+
+
+def _check_output(options: PredictOptions) -> None:
+    if options.resume and (options.output is None or options.source == "-"):
+        what = "standard output" if options.output is None else "standard input"
+        raise DataError(f"{what} cannot be resumed", where="--resume", mend="Name files for input and output.")
+    if options.output is None:
+        return
+    where = str(options.output)
+    if options.output.is_dir():
+        raise RunError("this is a folder, not a file", where=where, mend="Name the file to write in it.")
+    if not options.output.parent.is_dir():
+        raise RunError("its folder does not exist", where=where, mend="Make the folder, or name another file.")
+    if options.source != "-" and options.output.exists() and options.output.samefile(options.source):
+        raise RunError("this is the input file", where=where, mend="Name another file for the predictions.")
+
+
+def _written(options: PredictOptions, directory: Path, classifier: Classifier, rows: Rows, watch: Watch) -> Written:
+    from handful.prediction_files import output_format, predict_to_file, predict_to_stream, prediction_identity
+
+    written_as = output_format(options.output, options.output_format)
+    if options.output is None:
+        return predict_to_stream(classifier, rows, _write_to_stdout, written_as, watch)
+    if options.source == "-":
+        identity = "stdin"
+    else:
+        columns = (options.text_column, options.id_column, options.input_format, written_as)
+        numbers = (options.base_model, options.device, options.dtype, options.load_in_4bit)
+        identity = prediction_identity(Path(options.source), directory, *columns, *numbers)
+    return predict_to_file(classifier, rows, options.output, written_as, identity, watch, resume=options.resume)
+
+
+def _write_to_stdout(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()

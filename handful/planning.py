@@ -1,0 +1,103 @@
+"""What a run will do and about how long it takes, before it starts: arithmetic on a task and a recipe, no model.
+
+The rates are those of SmolLM2-135M in float32 on two cores of a server CPU; they say what order of magnitude to expect,
+and scale with the size of the model and the speed of the machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from handful.generate import Tally, plan_round
+from handful.recipe import Recipe
+from handful.records import TrainingExample
+from handful.task import Task
+from handful.training_plan import TrainingPlan
+
+TOKENS_PER_WORD = 1.3
+"""English text in byte-level BPE vocabularies of about 50,000 tokens; other languages and code need more."""
+WRITTEN_TOKENS_PER_SECOND = 150.0
+"""One token per forward pass, 32 texts at once: 64 texts in 6 to 14 s."""
+READ_TOKENS_PER_SECOND = 700.0
+"""Whole texts per forward pass: 0.212 GFLOP a token (the model's config) at about 150 GFLOP/s."""
+TRAINED_TOKENS_PER_SECOND = 350.0
+"""Forward and the gradient of the activations: twice the reading, the frozen weights need no gradient."""
+SECONDS_PER_STEP = 0.15
+"""Of a training step however small: optimizer, gradient clipping, Python."""
+PARAMETERS = 134_500_000
+"""Of SmolLM2-135M."""
+BYTES_PER_PARAMETER = 4
+"""Float32, the fastest float type on this CPU."""
+BASE_BYTES = 600_000_000
+"""PyTorch, transformers and the blocks the allocator keeps."""
+BYTES_PER_TRAINED_TOKEN = 1_500_000
+"""Activations kept for the gradient: about 30 layers of 12 vectors of 576 to 1,536 floats."""
+_PROMPT_WORDS = 25
+"""Instruction and layout of one prompt, without its examples."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do; tokens, minutes and bytes are estimates."""
+
+    prompts: int
+    """Prompts of the first round of writing."""
+    candidates: int
+    """Texts of the first round; later rounds write what is missing then."""
+    most_candidates: int
+    """Texts of all rounds at most."""
+    prompt_tokens: int
+    """Of one writing prompt."""
+    written_tokens: int
+    """Of the first round."""
+    training_examples: int
+    training_steps: int
+    minutes: float
+    """Of one round of writing and checking, training, and measuring."""
+    memory_bytes: int
+    """Most memory the process takes."""
+
+
+def make_plan(task: Task, recipe: Recipe) -> Plan:
+    """Return what a run of a task will do."""
+    batches = plan_round(0, dict.fromkeys(task.label_names, Tally()), recipe)
+    candidates = sum(batch.n_candidates for batch in batches)
+    words = [len(example.text.split()) for example in task.examples]
+    text_tokens = max(1.0, TOKENS_PER_WORD * sum(words) / len(words))
+    limits = recipe.generate
+    shots = len(task.examples) / len(task.labels)
+    shown = min(shots, limits.demonstrations_per_prompt or shots)
+    prompt_tokens = TOKENS_PER_WORD * _PROMPT_WORDS + shown * text_tokens
+    label_prompt = TOKENS_PER_WORD * (_PROMPT_WORDS + len(task.labels))
+    rows = len(task.examples) + limits.synthetic_per_label * len(task.labels)
+    training = _training(rows, recipe)
+    baseline = _training(len(task.examples), recipe)
+    step_tokens = label_prompt + recipe.train.batch_size * text_tokens
+    steps = training.n_steps + (baseline.n_steps if task.test else 0)
+    read = candidates * text_tokens + _measured_texts(task, candidates) * text_tokens
+    seconds = (
+        candidates * text_tokens / WRITTEN_TOKENS_PER_SECOND
+        + read / READ_TOKENS_PER_SECOND
+        + steps * (SECONDS_PER_STEP + step_tokens / TRAINED_TOKENS_PER_SECOND)
+    )
+    return Plan(
+        prompts=len(batches),
+        candidates=candidates,
+        most_candidates=len(task.labels) * limits.max_candidates_per_label,
+        prompt_tokens=round(prompt_tokens),
+        written_tokens=round(candidates * text_tokens),
+        training_examples=rows,
+        training_steps=training.n_steps,
+        minutes=seconds / 60,
+        memory_bytes=round(BASE_BYTES + PARAMETERS * BYTES_PER_PARAMETER + step_tokens * BYTES_PER_TRAINED_TOKEN),
+    )
+
+
+def _measured_texts(task: Task, pool: int) -> int:
+    """Return how many texts are read in evaluation: test set and pool, by each of the four methods."""
+    return 4 * (len(task.test) + pool) if task.test else 0
+
+
+def _training(n_rows: int, recipe: Recipe) -> TrainingPlan:
+    rows = (TrainingExample("", "", "real"),) * n_rows
+    return TrainingPlan((), (), (), rows, recipe.train, recipe.prompt, 0)

@@ -1,0 +1,112 @@
+"""How far a run is, read from its directory without the lock, so also while it is going."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from handful.errors import AdapterError, RunError
+from handful.run import read_jsonl, read_manifest
+from handful.storage.directories import verify_directory
+from handful.storage.files import explained
+from handful.storage.manifest import LOCK
+
+STAGES = ("generate", "filter", "train", "evaluate")
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """What is there of a run."""
+
+    identity: dict[str, Any]
+    done: dict[str, bool]
+    """Whether each of `STAGES` is finished."""
+    labels: dict[str, dict[str, int]]
+    """Candidates written for each label, and kept under it."""
+    training_examples: int
+    adapter_fault: str
+    """What is wrong with the classifier directory, if anything."""
+    results: dict[str, Any] | None
+    timings: dict[str, Any] | None
+    holder: dict[str, Any] | None
+    """The process at work in the directory."""
+
+
+def read_status(directory: Path) -> RunStatus:
+    """Read how far a run is.
+
+    Raises:
+        RunError: Not a run directory, or a file in it cannot be read.
+    """
+    identity = dict(read_manifest(directory)["identity"])
+    fault, trained = "", (directory / "adapter").is_dir()
+    if trained:
+        try:
+            verify_directory(directory / "adapter")
+        except AdapterError as error:
+            fault, trained = error.message, False
+    # The training set is published when writing and checking are over.
+    chosen = (directory / "training.jsonl").is_file()
+    results = _json(directory / "results.json")
+    return RunStatus(
+        identity=identity,
+        done={"generate": chosen, "filter": chosen, "train": trained, "evaluate": results is not None},
+        labels=_labels(directory),
+        training_examples=len(_rows(directory / "training.jsonl")),
+        adapter_fault=fault,
+        results=results,
+        timings=_json(directory / "timings.json"),
+        holder=_holder(directory),
+    )
+
+
+def _labels(directory: Path) -> dict[str, dict[str, int]]:
+    written = Counter(row["intended_label"] for row in _rows(directory / "candidates.jsonl"))
+    kept = Counter(row["label"] for row in _rows(directory / "verdicts.jsonl") if row["decision"] != "rejected")
+    return {label: {"written": written[label], "kept": kept[label]} for label in dict.fromkeys([*written, *kept])}
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return read_jsonl(path) if path.is_file() else []
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    with explained(path):
+        data = path.read_bytes()
+    try:
+        value = json.loads(data)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        mend = "Delete it and give the run's command again; it is written anew."
+        raise RunError("damaged", where=str(path), mend=mend)
+    return value
+
+
+def _holder(directory: Path) -> dict[str, Any] | None:
+    try:
+        holder: dict[str, Any] = json.loads((directory / f"{LOCK}.json").read_bytes())
+        # A killed process leaves this file behind.
+        gone = holder["host"] == socket.gethostname() and not _is_alive(int(holder["pid"]))
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return None if gone else holder
+
+
+def _is_alive(process: int) -> bool:
+    if os.name == "nt":  # signal 0 would end it there
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

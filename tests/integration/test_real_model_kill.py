@@ -1,0 +1,70 @@
+"""SIGKILL at random moments of a run with the real model, then the same command: the same bytes."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+TASK = Path(__file__).parents[2] / "examples" / "support-tickets" / "task.yaml"
+SMALL = ("generate.synthetic_per_label=2", "generate.batch_size=4", "generate.max_rounds=2", "train.epochs=2")
+RUNS, KILLS_PER_RUN = 4, 5
+
+
+def start(directory: Path) -> subprocess.Popen[bytes]:
+    options = [word for change in (*SMALL, "train.min_steps=12") for word in ("--set", change)]
+    command = [
+        sys.executable,
+        "-m",
+        "handful",
+        "run",
+        str(TASK),
+        "--run",
+        str(directory),
+        "--test-limit",
+        "10",
+        *options,
+    ]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def finish(directory: Path) -> float:
+    started = time.monotonic()
+    assert start(directory).wait(timeout=600) == 0
+    return time.monotonic() - started
+
+
+def outputs(directory: Path) -> dict[str, bytes]:
+    files = [directory / "candidates.jsonl", directory / "verdicts.jsonl", directory / "training.jsonl"]
+    files += sorted((directory / "adapter").iterdir())
+    return {str(path.relative_to(directory)): path.read_bytes() for path in files}
+
+
+@pytest.mark.slow
+@pytest.mark.model
+@pytest.mark.timeout(3600)
+def test_killed_at_random_moments_the_same_command_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    whole = finish(tmp_path / "whole")
+    expected = outputs(tmp_path / "whole")
+    seed = int(os.environ.get("HANDFUL_KILL_SEED", "0"))
+    moments = random.Random(seed)
+    n_killed = 0
+    for number in range(RUNS):
+        directory = tmp_path / f"killed-{number}"
+        for _ in range(KILLS_PER_RUN):
+            process = start(directory)
+            try:
+                process.wait(timeout=moments.uniform(2, whole))
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                n_killed += 1
+            process.wait()
+        finish(directory)
+        assert outputs(directory) == expected, f"run {number} differs"
+    assert n_killed >= RUNS * KILLS_PER_RUN // 2

@@ -1,0 +1,234 @@
+"""The commands from the first file to the last table, as a user gives them; the scripted model answers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from handful import __version__
+from handful.cli.options import limit_test
+from handful.task import load_task
+from tests.commands import EXAMPLES, PROJECT, handful, start, write_task
+
+SCRIPTED = ("--model", "scripted", "--run", "run")
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_task(tmp_path)
+
+
+def test_help_comes_at_once_and_without_anything_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from handful.cli.app import execute\n"
+        "assert execute(['--help']) == 0 and execute(['predict', '--help']) == 0\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'scipy', 'datasketch'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PROJECT, stdout=subprocess.DEVNULL)
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        process = start("--help", cwd=PROJECT)
+        out, _ = process.communicate()
+        seconds.append(time.perf_counter() - started)
+        assert b"predict" in out
+    assert min(seconds) < 0.5
+
+
+def test_version() -> None:
+    assert handful("--version").out == f"handful {__version__}\n"
+
+
+def test_from_a_file_of_examples_to_predictions() -> None:
+    Path("mine.csv").write_text(
+        "Body,Class\n" + "".join(f"{text},{label}\n" for label, texts in EXAMPLES.items() for text in texts)
+    )
+    result = handful("init", "mine.csv", "-o", "mine.yaml", "--text-column", "Body", "--label-column", "Class")
+    assert result.code == 0, result.err
+    assert result.out.startswith("mine.yaml: 2 labels, 8 examples\nNext:\n")
+    assert "handful run mine.yaml" in result.out
+    task = load_task("mine.yaml")
+    assert (task.name, task.label_names, len(task.examples)) == ("mine", ("alpha", "beta"), 8)
+
+    checked = handful("check", "mine.yaml")
+    assert checked.code == 0, checked.err
+    assert "write    128 texts from 4 prompts in round 1" in checked.out
+    assert "estimates" in checked.out
+
+    done = handful("run", "mine.yaml", "--model", "scripted")
+    assert done.code == 0, done.err
+    assert "Nothing was measured: the task has no test texts." in done.out
+    assert "handful predict runs/mine-default-seed0 texts.csv -o predictions.csv" in done.out
+
+    predicted = handful("predict", "runs/mine-default-seed0", "mine.csv", "--text-column", "Body", "-o", "p.csv")
+    assert predicted.code == 0, predicted.err
+    assert Path("p.csv").read_text().splitlines()[0] == "id,label,probability,p:alpha,p:beta,cut"
+    assert len(Path("p.csv").read_text().splitlines()) == 9
+
+
+def test_init_replaces_only_when_told() -> None:
+    assert handful("init", "examples.jsonl", "--force", "--name", "yes: 1").code == 0
+    assert load_task("task.yaml").name == "yes: 1"
+
+
+def test_run_ends_with_a_table_and_keeps_its_times() -> None:
+    result = handful("run", "task.yaml", *SCRIPTED)
+    assert result.code == 0, result.err
+    for column in ("method", "accuracy", "95 % interval", "macro-F1", "generated pool", "ms per text", "prompt tokens"):
+        assert column in result.out
+    for method in ("0-shot", "ICL-4", "LoRA-4", "ours (4 + 21)"):
+        assert method in result.out
+    assert "Classifier: run/adapter" in result.out
+    assert "write, round 1: " in result.err
+    timings = json.loads(Path("run/timings.json").read_text())
+    assert timings["stages"]["train"]["units"] > 0
+    assert timings["seconds"] == pytest.approx(sum(stage["seconds"] for stage in timings["stages"].values()), abs=0.01)
+    # What is read from disk takes no time and must not be counted as if it had been computed.
+    assert handful("run", "task.yaml", *SCRIPTED).code == 0
+    assert json.loads(Path("run/timings.json").read_text()) == timings
+
+
+def test_stages_one_by_one_give_what_run_gives() -> None:
+    assert handful("run", "task.yaml", "--model", "scripted", "--run", "whole").code == 0
+    there = {"generate": "candidates.jsonl", "filter": "training.jsonl", "train": "adapter", "evaluate": "results.json"}
+    for index, (stage, output) in enumerate(there.items()):
+        assert not Path("run", output).exists()
+        result = handful(stage, "task.yaml", *SCRIPTED)
+        assert result.code == 0, result.err
+        assert Path("run", output).exists()
+        status = json.loads(handful("status", "run", "--json").out)
+        if stage != "generate":
+            assert [name for name, done in status["done"].items() if done] == list(there)[: index + 1]
+    for name in ("candidates.jsonl", "verdicts.jsonl", "training.jsonl", "adapter/SHA256SUMS"):
+        assert Path("run", name).read_bytes() == Path("whole", name).read_bytes()
+
+
+def test_json_is_all_there_is_on_stdout() -> None:
+    result = handful("run", "task.yaml", *SCRIPTED, "--json")
+    assert (result.code, result.err) == (0, "")
+    events = result.events()
+    assert {event["event"] for event in events} <= {"stage_start", "stage_end", "warning", "result"}
+    assert events[0] == {"event": "stage_start", "stage": "write, round 1", "total": 128, "unit": "texts"}
+    final = events[-1]
+    assert final["event"] == "result"
+    assert final["adapter"] == "run/adapter"
+    assert [row["method"] for row in final["results"]["methods"]] == [
+        "zero_shot",
+        "in_context",
+        "lora_real",
+        "lora_synthetic",
+    ]
+    again = handful("run", "task.yaml", *SCRIPTED, "--json").events()
+    assert all(event["computed"] == 0 for event in again if event["event"] == "stage_end")
+
+
+def test_starved_labels_are_named() -> None:
+    result = handful("run", "task.yaml", *SCRIPTED, "--set", "generate.max_candidates_per_label=8")
+    assert result.code == 0, result.err
+    assert "Labels with too few generated examples: alpha, beta" in result.out
+    assert "handful: warning: label 'alpha' has " in result.err
+
+
+def test_status_while_a_run_is_going() -> None:
+    from handful.run import read_manifest
+    from handful.storage import files
+
+    assert handful("filter", "task.yaml", *SCRIPTED).code == 0
+    with files.locked(Path("run/.handful.lock"), Path("run")):
+        result = handful("status", "run")
+        assert result.code == 0, result.err
+        assert "at work: process" in result.out
+        assert "train     not done" in result.out
+    labels = json.loads(handful("status", "run", "--json").out)["labels"]
+    written = [json.loads(line) for line in Path("run/candidates.jsonl").read_text().splitlines()]
+    assert labels["alpha"]["written"] == sum(row["intended_label"] == "alpha" for row in written)
+    assert "at work" not in handful("status", "run").out
+    assert read_manifest(Path("run"))["environment"]["versions"]["python"] == sys.version.split()[0]
+
+
+def test_force_keeps_the_old_run() -> None:
+    assert handful("filter", "task.yaml", *SCRIPTED).code == 0
+    before = Path("run/candidates.jsonl").read_bytes()
+    assert handful("filter", "task.yaml", *SCRIPTED, "--seed", "1", "--force").code == 0
+    assert Path("run/old-1/candidates.jsonl").read_bytes() == before
+    assert Path("run/candidates.jsonl").read_bytes() != before
+
+
+def test_a_paper_set_draws_four_and_limits_its_test(tmp_path: Path) -> None:
+    folder = tmp_path / "sets" / "sst2"
+    folder.mkdir(parents=True)
+    rows = [
+        f"{word} film number {n},{label}"
+        for n in range(30)
+        for word, label in (("good", "positive"), ("bad", "negative"))
+    ]
+    (folder / "train.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    (folder / "test.csv").write_text("text,label\n" + "\n".join(row.replace("film", "movie") for row in rows) + "\n")
+    result = handful("run", "sst2", "--data", "sets", *SCRIPTED, "--test-limit", "10", "--seed", "5", "--json")
+    assert result.code == 0, result.err
+    final = result.events()[-1]
+    assert final["results"]["n_test"] == 10
+    assert final["results"]["methods"][1]["title"] == "ICL-4"
+
+
+def test_the_test_sample_depends_on_the_number_alone() -> None:
+    task = load_task("task.yaml")
+    assert task.test is not None
+    small = limit_test(task, 3).test
+    assert small is not None
+    assert len(small) == 3
+    assert small == limit_test(task, 3).test
+    assert [task.test.index(row) for row in small] == sorted(task.test.index(row) for row in small)
+    assert limit_test(task, 100) is task
+
+
+def test_one_example_per_label_is_enough_without_cross_fitting() -> None:
+    result = handful("run", "task.yaml", *SCRIPTED, "--shots-per-label", "1", "--set", "filter.cross_fit=false")
+    assert result.code == 0, result.err
+
+
+def test_check_needs_no_model_and_writes_nothing() -> None:
+    before = sorted(Path().rglob("*"))
+    assert handful("check", "task.yaml", "--recipe", "paper").code == 0
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_doctor() -> None:
+    facts = json.loads(handful("doctor", "--json").out)
+    assert facts["machine"]["device"] in {"cpu", "cuda", "cuda:0", "mps"}
+    assert facts["versions"]["handful"] == __version__
+    assert "max labels" in facts["limits"]
+    assert "versions" in handful("doctor").out
+
+
+def test_verbose_logs_on_stderr_only() -> None:
+    quiet = handful("generate", "task.yaml", *SCRIPTED)
+    step = next(Path("run/steps").glob("candidates-0-*"))
+    step.write_text("damage\n")
+    loud = handful("-v", "generate", "task.yaml", *SCRIPTED)
+    assert "damaged" in loud.err
+    assert loud.out == quiet.out
+
+
+def test_examples_of_the_project_are_fine() -> None:
+    tasks = sorted((PROJECT / "examples").glob("*/task.yaml"))
+    assert len(tasks) >= 3
+    for task in tasks:
+        assert yaml.safe_load(task.read_text())["name"]
+        assert handful("check", task).code == 0
+
+
+def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handful.cli.watching.draws_on_terminal", lambda: True)
+    result = handful("run", "task.yaml", *SCRIPTED)
+    assert result.code == 0, result.err
+    assert "train: " in result.err

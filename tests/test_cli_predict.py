@@ -1,0 +1,121 @@
+"""`handful predict`: every input and output format, standard streams, cut texts, and memory."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.commands import PROJECT, handful, write_task
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    task = write_task(folder, test=False)
+    assert handful("run", task, "--model", "scripted", "--run", folder / "run").code == 0
+    return folder / "run"
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("texts.csv").write_text('key,text\nk1,red fox\nk2,"blue, deep\nsea"\nk3,\n')
+
+
+def test_csv(run: Path) -> None:
+    assert handful("predict", run, "texts.csv", "-o", "out.csv", "--id-column", "key").code == 0
+    with Path("out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == ["k1", "k2", "k3"]
+    for row in rows:
+        shares = {label: float(row[f"p:{label}"]) for label in ("alpha", "beta")}
+        assert sum(shares.values()) == pytest.approx(1)
+        assert row["label"] == max(shares, key=lambda label: shares[label])
+        assert float(row["probability"]) == shares[row["label"]]
+        assert row["cut"] == "false"
+
+
+def test_the_formats_say_the_same(run: Path) -> None:
+    rows = []
+    for name in ("out.csv", "out.tsv", "out.jsonl"):
+        assert handful("predict", run, "texts.csv", "-o", name).code == 0
+    for name, delimiter in (("out.csv", ","), ("out.tsv", "\t")):
+        with Path(name).open(newline="") as file:
+            rows.append([(r["id"], r["label"], float(r["p:alpha"])) for r in csv.DictReader(file, delimiter=delimiter)])
+    lines = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
+    rows.append([(line["id"], line["label"], line["probabilities"]["alpha"]) for line in lines])
+    assert rows[0] == rows[1] == rows[2]
+    assert [row[0] for row in rows[0]] == ["2", "3", "5"]
+
+
+def test_stdout_and_stdin(run: Path) -> None:
+    piped = handful("predict", run, "-", stdin=Path("texts.csv").read_bytes())
+    assert piped.code == 0, piped.err
+    assert handful("predict", run, "texts.csv").out == piped.out
+    assert [event["id"] for event in piped.events()] == ["2", "3", "5"]
+    as_csv = handful("predict", run, "-", "--output-format", "csv", stdin=b'{"text": "red"}\n')
+    assert as_csv.out.startswith("id,label,probability,p:alpha,p:beta,cut\n1,")
+    told = handful("predict", run, "-", "--format", "tsv", "--text-column", "b", stdin=b"a\tb\nx\tred\n")
+    assert len(told.events()) == 1
+
+
+def test_header_only_gives_header_only(run: Path) -> None:
+    Path("none.csv").write_text("text\n")
+    assert handful("predict", run, "none.csv", "-o", "out.csv").code == 0
+    assert Path("out.csv").read_text() == "id,label,probability,p:alpha,p:beta,cut\n"
+
+
+def test_parquet(run: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.table({"text": ["red fox", "blue sea"]}), "texts.parquet")
+    assert [row["id"] for row in handful("predict", run, "texts.parquet").events()] == ["1", "2"]
+
+
+def test_the_same_again_without_and_with_resume(run: Path) -> None:
+    assert handful("predict", run, "texts.csv", "-o", "out.csv").code == 0
+    first = Path("out.csv").read_bytes()
+    assert handful("predict", run, "texts.csv", "-o", "out.csv", "--resume").code == 0
+    assert Path("out.csv").read_bytes() == first
+    assert sorted(path.name for path in Path().iterdir()) == ["out.csv", "texts.csv"]
+
+
+def test_cut_texts_are_counted(tiny_model_dir: Path) -> None:
+    task = write_task(Path(), test=False)
+    options = ("--set", "prompt.max_text_tokens=16", "--set", "filter.method=none", "--set", "train.epochs=1")
+    small = ("--set", "generate.synthetic_per_label=2", "--set", "generate.batch_size=8", "--set", "train.min_steps=0")
+    made = handful("train", task, "--model", tiny_model_dir, "--run", "tiny", *options, *small)
+    assert made.code == 0, made.err
+    Path("long.csv").write_text(f"text\nshort\n{'long ' * 400}\n{'longer ' * 400}\n")
+    result = handful("predict", "tiny", "long.csv")
+    assert result.code == 0, result.err
+    assert [row["cut"] for row in result.events()] == [False, True, True]
+    assert result.err.count("warning") == 1
+    assert "2 of the texts were longer than 16 tokens: their middle was left out" in result.err
+
+
+def test_many_rows_need_no_more_memory_than_few(run: Path) -> None:
+    # In a process of its own, whose peak is measured; the second reads thirty times as much as the first.
+    code = (
+        "import resource, sys\n"
+        "from handful.cli.app import execute\n"
+        "assert execute(['predict', sys.argv[1], sys.argv[2], '-o', 'out.jsonl']) == 0\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    peaks = []
+    for count in (2_000, 30_000):
+        Path("many.csv").write_text("text\n" + f"{'red and blue ' * 40}\n" * count)
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(run), "many.csv"],
+            check=True,
+            capture_output=True,
+            env={"PYTHONPATH": str(PROJECT)},
+        )
+        peaks.append(int(done.stdout))
+    assert peaks[1] < peaks[0] * 1.1, peaks

@@ -1,0 +1,132 @@
+"""Training in two processes: one writes, both compute, and the classifier is whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from handful import distributed
+from handful.storage.directories import verify_directory
+from tests.commands import PROJECT, handful, write_task
+
+OPTIONS = (
+    *("--run-dir", "run"),  # torchrun takes --run for an abbreviation of its own --run-path
+    *("--set", "filter.method=none"),
+    *("--set", "generate.synthetic_per_label=8"),
+    *("--set", "generate.batch_size=16"),
+    *("--set", "generate.max_new_tokens=12"),
+)
+TOOK_PART = b"process 1 of 2 takes part"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_task(tmp_path)
+    return tmp_path
+
+
+def launch(*argv: str, folder: Path) -> subprocess.Popen[bytes]:
+    """Start two processes; `accelerate launch --cpu --num_processes 2` would start one, it needs MPI for more."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "handful", "-v"]
+    return subprocess.Popen(
+        [sys.executable, *launcher, *argv],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_classifier(folder: Path, tiny_model_dir: Path) -> None:
+    options = ("--model", str(tiny_model_dir), *OPTIONS)
+    assert handful("filter", "task.yaml", *options).code == 0
+    process = launch("train", "task.yaml", *options, folder=folder)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err.decode()
+    assert TOOK_PART in err
+    verify_directory(folder / "run" / "adapter")
+    assert out.decode().count("Classifier: run/adapter") == 1
+    assert not list((folder / "run" / "steps").glob("train-*"))
+    # The classifier answers, and one process finds it done.
+    assert len(handful("predict", "run", "test.jsonl").events()) == 8
+    before = (folder / "run" / "adapter" / "SHA256SUMS").read_bytes()
+    again = handful("train", "task.yaml", *options)
+    assert again.code == 0, again.err
+    assert "train:" not in again.err
+    assert (folder / "run" / "adapter" / "SHA256SUMS").read_bytes() == before
+    # So do two.
+    process = launch("train", "task.yaml", *options, folder=folder)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err.decode()
+    assert (folder / "run" / "adapter" / "SHA256SUMS").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_two_processes_killed_go_on_from_the_checkpoint(folder: Path, tiny_model_dir: Path) -> None:
+    options = ("--model", str(tiny_model_dir), *OPTIONS, "--set", "train.epochs=200")
+    assert handful("filter", "task.yaml", *options).code == 0
+    process = launch("train", "task.yaml", *options, folder=folder)
+    steps = folder / "run" / "steps"
+    deadline = time.monotonic() + 120
+    while not list(steps.glob("train-*-checkpoint-*.bin")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    leader = json.loads((folder / "run" / ".handful.lock.json").read_text())["pid"]
+    os.kill(leader, signal.SIGKILL)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert TOOK_PART in err
+    assert not (folder / "run" / "adapter").exists()
+    process = launch("train", "task.yaml", *options, "--json", folder=folder)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err.decode()
+    assert TOOK_PART in err
+    events = [json.loads(line) for line in out.decode().splitlines()]
+    (trained,) = (event for event in events if event["event"] == "stage_end")
+    assert trained["read_from_disk"] > 0
+    assert trained["computed"] > 0
+    verify_directory(folder / "run" / "adapter")
+
+
+def test_only_training_runs_in_several_processes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    for command in ("run", "generate", "filter"):
+        result = handful(command, "task.yaml", "--model", "scripted", *OPTIONS)
+        assert result.code == 2
+        assert result.err == (
+            "handful: only `handful train` runs in several processes. "
+            "Do this stage in one process, then `accelerate launch -m handful train ...`.\n"
+        )
+    result = handful("train", "task.yaml", "--model", "scripted", *OPTIONS)
+    assert (result.code, result.err) == (
+        2,
+        "handful: run: there is no training.jsonl: writing and checking are not done. "
+        "Run `handful filter` with the same options in one process first.\n",
+    )
+
+
+def test_others_than_the_first_write_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ("--model", "scripted", *OPTIONS)
+    assert handful("filter", "task.yaml", *options).code == 0
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert distributed.rank() == 1
+    result = handful("train", "task.yaml", *options)
+    assert (result.code, result.out, result.err) == (0, "", "")
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    assert handful("train", "task.yaml", *options, "--seed", "1").code == 2
+    monkeypatch.setenv("RANK", "0")
+    assert handful("train", "task.yaml", *options).code == 0
+    verify_directory(folder / "run" / "adapter")

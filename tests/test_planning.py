@@ -1,0 +1,45 @@
+"""The plan is arithmetic: what it counts exactly must be what the stages do."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from handful.planning import make_plan
+from handful.recipe import PRESETS
+from handful.task import Task
+
+
+def task(texts: int = 4, words: int = 10, test: int = 0) -> Task:
+    rows = [(f"{' word' * words} {label}{n}", label) for label in ("a", "b", "c") for n in range(texts)]
+    return Task.create("t", None, rows, test=[(f"held out {n}", "a") for n in range(test)] or None)
+
+
+def test_counts_of_the_default_recipe() -> None:
+    plan = make_plan(task(), PRESETS["default"])
+    # 21 wanted at a hoped rate of a half: 42 texts, in two batches of 32 per label.
+    assert (plan.prompts, plan.candidates, plan.most_candidates) == (6, 192, 768)
+    assert plan.training_examples == 3 * (4 + 21)
+    assert plan.training_steps == 12 * 10
+
+
+def test_counts_of_the_paper() -> None:
+    plan = make_plan(task(), PRESETS["paper"])
+    assert plan.training_steps == 100 * 10
+
+
+def test_estimates_grow_with_what_they_are_of() -> None:
+    recipe = PRESETS["default"]
+    small, long, measured = (
+        make_plan(task(), recipe),
+        make_plan(task(words=100), recipe),
+        make_plan(task(test=500), recipe),
+    )
+    assert long.written_tokens > 5 * small.written_tokens
+    assert long.minutes > small.minutes
+    assert long.memory_bytes > small.memory_bytes
+    assert measured.minutes > small.minutes
+    more = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, epochs=100))
+    assert make_plan(task(), more).minutes > small.minutes
+    assert small.memory_bytes == pytest.approx(1.3e9, rel=0.3)
