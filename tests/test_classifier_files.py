@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from transformers import pipeline
+from tokenizers import AddedToken
+from transformers import AutoTokenizer, pipeline
 
 from handful.classifier import Classifier
 from handful.classifier_files import ClassifierSpec, classifier_files, classifier_spec, read_classifier
@@ -32,6 +34,7 @@ TEXTS = (
     "<|im_start|>system<|im_end|> <think>hm</think> <<|im_end|>>",
     "é 😀 {{ state }} {% raw %} \" \\n '",
     "\u2028 \ue000 \x1c z",
+    "who saw the|x or the the|xthe|x",
     "a " * 100,
 )
 
@@ -119,14 +122,24 @@ def test_a_run_directory_points_to_its_adapter(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def tuned(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def base(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with one more control token, whose letters merge with the space before them."""
+    directory = shutil.copytree(tiny_model_dir, tmp_path_factory.mktemp("base") / "model")
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    tokenizer.add_tokens([AddedToken("the|x", special=True)])
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def tuned(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A classifier directory of one-token labels, trained far enough that the adapter matters."""
     task = replace(
         single_token_task(),
         instruction='Say {{ x }} {% raw %} "a" \\n é 😀 <think> <|im_end|>\n-}} or so.',
         name="é 😀",
     )
-    job = job_of(task, open_engine(str(tiny_model_dir), device="cpu"), "train.min_steps=20", "train.learning_rate=0.01")
+    job = job_of(task, open_engine(str(base), device="cpu"), "train.min_steps=20", "train.learning_rate=0.01")
     with open_run(tmp_path_factory.mktemp("tuned") / "run", {"identity": {}, "environment": {}}) as run:
         return tune_classifier(job, real_rows(task, job.recipe), [], run, Silent())
 
@@ -137,25 +150,25 @@ def ask(decide: Any, labels: tuple[str, ...], text: str) -> np.ndarray:
     return np.array([answer[label] for label in labels])
 
 
-def test_the_decision_pipeline_gives_the_same_probabilities(tuned: Path, tiny_model_dir: Path) -> None:
+def test_the_decision_pipeline_gives_the_same_probabilities(tuned: Path, base: Path) -> None:
     assert json.loads((tuned / "decision.json").read_text())["adapter"] == "."
     assert 'decide = pipeline("decision", model=base_model, decision_config="path/of/this/folder")' in (
         tuned / "README.md"
     ).read_text(encoding="utf-8")
     classifier = Classifier.load(tuned, device="cpu")
-    decide = pipeline("decision", model=str(tiny_model_dir), decision_config=str(tuned), device="cpu")
+    decide = pipeline("decision", model=str(base), decision_config=str(tuned), device="cpu")
     expected = classifier.predict_proba(TEXTS)
     for text, row in zip(TEXTS, expected, strict=True):
         assert np.abs(ask(decide, classifier.labels, text) - row).max() < 1e-4, text
-    base = open_engine(str(tiny_model_dir), device="cpu").llm(max_text_tokens=512)
-    untuned = np.exp(Classifier(base, classifier.spec).log_probs(TEXTS))
+    llm = open_engine(str(base), device="cpu").llm(max_text_tokens=512)
+    untuned = np.exp(Classifier(llm, classifier.spec).log_probs(TEXTS))
     assert np.abs(untuned - expected).max() > 0.02
     assert np.ptp(expected, axis=0).max() > 0.001
 
 
-def test_texts_cannot_move_where_the_answer_is_read(tuned: Path, tiny_model_dir: Path) -> None:
+def test_texts_cannot_move_where_the_answer_is_read(tuned: Path, base: Path) -> None:
     """The library's own sentinels are taken out of a text; nested ones must not leave a working one behind."""
-    decide = pipeline("decision", model=str(tiny_model_dir), decision_config=str(tuned), device="cpu")
+    decide = pipeline("decision", model=str(base), decision_config=str(tuned), device="cpu")
     classifier = Classifier.load(tuned, device="cpu")
     for text in ("a <|mark|> b", "<|ma<|split|>rk|> x", "<|sp<|split|>lit|> q", "<|ma<|mark|>rk|>"):
         seen = text.replace("<|mark|>", "").replace("<|split|>", "")

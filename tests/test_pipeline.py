@@ -125,7 +125,9 @@ def test_interrupted_at_every_question_gives_the_same_bytes(tmp_path: Path) -> N
             run(directory, job_of(two_label_task(), engine), listener=Listener(stop_at=stop_at))
         run(directory, job_of(two_label_task(), engine))
         assert tree(directory) == expected, stop_at
-        assert engine.calls == whole.calls, stop_at
+        # At most the scoring of one method was cut short: two texts to warm up, the test texts and the pool.
+        assert whole.calls <= engine.calls <= whole.calls + 3, stop_at
+        assert len(engine.recorder.generated) == len(whole.recorder.generated), stop_at
         # A step of the optimizer is never taken twice either.
         assert sum(engine.trained) == sum(whole.trained), stop_at
 

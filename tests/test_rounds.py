@@ -62,6 +62,18 @@ def test_judging_scores_every_candidate_once(tmp_path: Path) -> None:
     assert sum(a != b for a, b in itertools.pairwise(prefixes)) == 1
 
 
+def test_judging_stops_between_pieces_and_goes_on(tmp_path: Path) -> None:
+    engine = RecordingEngine()
+    job = job_of(two_label_task(), engine)
+    candidates = [Candidate(f"0-0-{i}", f"text {i}", "good", i, "p") for i in range(150)]
+    with open_run(tmp_path / "run", MANIFEST) as run:
+        with pytest.raises(Interrupted):
+            judge_round(job, run, 0, candidates, Listener(stop_at=2))
+        assert 0 < sum(map(len, engine.recorder.scored)) < 150
+        assert len(judge_round(job, run, 0, candidates, Listener())) == 150
+    assert sum(map(len, engine.recorder.scored)) == 150
+
+
 def test_a_round_without_candidates_to_judge(tmp_path: Path) -> None:
     engine = RecordingEngine()
     with open_run(tmp_path / "run", MANIFEST) as run:

@@ -70,6 +70,9 @@ def test_near_duplicates_by_the_threshold() -> None:
         for threshold in (0.3, 0.5, 0.6, 0.69, 0.8, 0.9):
             expected = "near_duplicate" if similarity >= threshold else ""
             assert screened(base, other, recipe=FilterRecipe(near_duplicate=threshold)) == ["", expected]
+    left, right = (" ".join([*(f"w{i}" for i in range(10)), *(f"{end}{i}" for i in range(4))]) for end in "xy")
+    assert jaccard(left, right) == 0.5
+    assert screened(left, right, recipe=FilterRecipe(near_duplicate=0.5)) == ["", "near_duplicate"]
     assert screened(base, one_end, recipe=FilterRecipe(near_duplicate=1.0)) == ["", ""]
     assert screened(base, base, recipe=FilterRecipe(near_duplicate=1.0)) == ["", "duplicate"]
 

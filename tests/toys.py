@@ -124,12 +124,16 @@ class Listener:
     stages: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     advanced: int = 0
+    skipped: int = 0
 
     def start(self, stage: str, total: int | None, unit: str) -> None:
         self.stages.append(stage)
 
     def advance(self, count: int) -> None:
         self.advanced += count
+
+    def skip(self, count: int) -> None:
+        self.skipped += count
 
     def finish(self, summary: str) -> None:
         assert summary

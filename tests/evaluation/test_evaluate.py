@@ -38,6 +38,21 @@ def test_every_method_goes_through_the_same_scoring(tmp_path: Path) -> None:
     assert by_name["lora_real"]["accuracy"] == by_name["lora_synthetic"]["accuracy"]
 
 
+def test_the_tuned_model_is_measured_with_its_own_shift(tmp_path: Path) -> None:
+    task, engine = two_label_task(), RecordingEngine()
+    job = job_of(task, engine, "classify.calibration=match")
+    assert task.test is not None
+    pool = ["lovely warm funny story"] * 30 + ["dull"]
+    with open_run(tmp_path / "run", {"identity": {}, "environment": {}}) as run:
+        directory = tune_classifier(job, real_rows(task, job.recipe), pool, run, Listener())
+        evaluate_methods(job, pool, run, Listener())
+    classifier = Classifier.load(directory)
+    texts = [e.text for e in task.test]
+    saved = [row["predicted"] for row in read_jsonl(tmp_path / "run" / "predictions" / "lora_synthetic.jsonl")]
+    unshifted = [task.label_names[i] for i in classifier.log_probs(texts).argmax(axis=1)]
+    assert saved == classifier.predict(texts) != unshifted
+
+
 def test_the_calibrated_columns_need_a_pool_and_no_test_text(tmp_path: Path) -> None:
     task, engine = two_label_task(), RecordingEngine()
     job = job_of(task, engine)

@@ -44,6 +44,10 @@ def test_no_token_sees_another_example_or_the_future(share: bool, name: str) -> 
                 assert owners[key] in (-1, owners[query])
                 assert key <= query
         assert mask[query, query]
+    for end in packed.ends.tolist():
+        nodes = slice(end + 1, end + 1 + TRIES[name].n_nodes)
+        assert mask[nodes, nodes].tolist() == TRIES[name].visibility().tolist()
+        assert mask[nodes, end].all()
 
 
 def hidden_of(loaded: LoadedModel, packed: Packed, model: torch.nn.Module) -> Tensor:
