@@ -15,7 +15,7 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 TORCH = {
-    *(f"llm/{name}" for name in ("local", "loading", "shared_prefix", "sampling", "label_scores", "packing")),
+    *(f"llm/{name}" for name in "gguf_cache label_scores loading local lora packing sampling shared_prefix".split()),
     "train",
 }
 STAGES = {"generate", "filter", "screening", "training_set", "train", "classifier", "tuning", "evaluation"}
@@ -119,8 +119,8 @@ def test_only_the_storage_writes_files(module: str) -> None:
         name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         if name in {"write_text", "write_bytes", "save_pretrained", "mkdir", "touch"} or written_mode(call):
             writes.append(f"{module}:{call.lineno} {name or 'open'}")
-    # loading.py keeps its cache; tuning.py and train.py use folders of tempfile.
-    allowed = part(module) == "storage" or module in {"run", "llm/loading", "tuning", "train"}
+    # gguf_cache.py keeps its entries; tuning.py and train.py use folders of tempfile.
+    allowed = part(module) == "storage" or module in {"run", "llm/gguf_cache", "tuning", "train"}
     assert allowed or not writes
     if module in {"tuning", "train"} and writes:
         assert any("TemporaryDirectory" in ast.unparse(call.func) for call in calls(module))

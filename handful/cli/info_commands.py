@@ -77,7 +77,8 @@ def _shown(value: object) -> str:
 def _facts() -> dict[str, dict[str, Any]]:
     from handful import limits
     from handful.environment import memory_bytes, versions
-    from handful.llm.loading import cache_folder, choose_device, choose_dtype
+    from handful.llm.gguf_cache import cache_folder
+    from handful.llm.loading import choose_device, choose_dtype
 
     cache = cache_folder()
     device = choose_device("auto")
@@ -107,7 +108,7 @@ def _facts() -> dict[str, dict[str, Any]]:
 
 
 def _packaged() -> str:
-    from handful.llm.loading import packaged_gguf
+    from handful.llm.sources import packaged_gguf
 
     try:
         return str(packaged_gguf())

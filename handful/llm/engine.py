@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from handful.llm.protocol import LLM
 from handful.llm.scripted import NAME as SCRIPTED
 from handful.llm.scripted import ScriptedLLM, train_script, tuned_script
+from handful.llm.sources import locate
 from handful.prompts import ControlTokens, control_tokens
 from handful.training_plan import CheckpointStore, TrainingPlan
 
@@ -67,9 +68,7 @@ class LocalEngine:
 
     def fingerprint(self) -> str:
         """See `Engine.fingerprint`."""
-        from handful.llm.loading import model_fingerprint
-
-        return model_fingerprint(self.name)
+        return _fingerprint(self.name)
 
     def llm(self, *, max_text_tokens: int) -> LLM:
         """See `Engine.llm`."""
@@ -106,6 +105,12 @@ class LocalEngine:
             load_in_4bit=self.load_in_4bit,
             fingerprint=self.expected_fingerprint,
         )
+
+
+@functools.lru_cache(maxsize=8)
+def _fingerprint(name: str) -> str:
+    """Hash the weights once a process: every stage is named by them."""
+    return locate(name).fingerprint
 
 
 @functools.lru_cache(maxsize=1)
@@ -149,7 +154,7 @@ def open_engine(
     load_in_4bit: bool = False,
     expected_fingerprint: str | None = None,
 ) -> Engine:
-    """Return the engine for a model spec (see `loading.py`), or the stand-in for `scripted`."""
+    """Return the engine for a model spec (see `sources.py`), or the stand-in for `scripted`."""
     if name == SCRIPTED:
         return ScriptedEngine()
     return LocalEngine(name, device, dtype, load_in_4bit, expected_fingerprint)

