@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import PROJECT, handful, write_task
+from tests.commands import EXAMPLES, PROJECT, handful, start, write_task
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +84,16 @@ def test_the_same_again_without_and_with_resume(run: Path) -> None:
     assert handful("predict", run, "texts.csv", "-o", "out.csv", "--resume").code == 0
     assert Path("out.csv").read_bytes() == first
     assert sorted(path.name for path in Path().iterdir()) == ["out.csv", "texts.csv"]
+
+
+def test_every_process_gives_the_same_bytes(run: Path) -> None:
+    Path("long.csv").write_text("text\n" + "".join(f"{' '.join(EXAMPLES['alpha'])} {n}\n" for n in range(50)))
+    outputs = set()
+    for seed in ("1", "2", "3"):  # of Python's order of sets
+        process = start("predict", run, "long.csv", cwd=Path.cwd(), env={"PYTHONHASHSEED": seed})
+        outputs.add(process.communicate(timeout=60)[0])
+        assert process.returncode == 0
+    assert len(outputs) == 1
 
 
 def test_cut_texts_are_counted(tiny_model_dir: Path) -> None:

@@ -9,7 +9,7 @@ import os
 import random
 import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -65,61 +65,66 @@ def server() -> multiprocessing.context.ForkServerContext:
     return context
 
 
-def child(server: multiprocessing.context.ForkServerContext, folder: Path, die_at: int | None = None) -> int | None:
-    process = server.Process(target=_in_child, args=(str(folder), die_at))
-    process.start()
-    process.join(60)
-    return process.exitcode
+Server = multiprocessing.context.ForkServerContext
+
+
+def children(server: Server, folders: Sequence[Path], moments: Sequence[int | None]) -> list[int | None]:
+    """Run the command in every folder at the same time, and return the exit codes.
+
+    From one thread: two that ask a `Process` for its exit code at once race for it in the standard library.
+    """
+    processes = [server.Process(target=_in_child, args=(str(f), m)) for f, m in zip(folders, moments, strict=True)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    return [process.exitcode for process in processes]
 
 
 def test_killed_at_any_moment_it_ends_with_the_same_bytes(
-    server: multiprocessing.context.ForkServerContext, undisturbed: dict[str, bytes], tmp_path: Path
+    server: Server, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
-    whole = tmp_path / "whole"
-    whole.mkdir()
-    write_task(whole)
-    assert child(server, whole) == 0
+    folders = [tmp_path / f"operation{trial}" for trial in range(41)]
+    for folder in folders:
+        folder.mkdir()
+        write_task(folder, test=False)
+    whole = folders.pop()
+    assert children(server, [whole], [None]) == [0]
     assert made(whole) == undisturbed
     operations = int((whole / "operations").read_text())
-    assert operations > 200
-    moments = random.Random(0).sample(range(1, operations), 40)
-
-    def kill_and_resume(trial: int) -> None:
-        folder = tmp_path / f"operation{trial}"
-        folder.mkdir()
-        write_task(folder)
-        assert child(server, folder, moments[trial]) == -signal.SIGKILL
-        if trial % 4 == 0:  # killed once more on the way, it still gets there
-            child(server, folder, moments[trial - 1])
-        assert child(server, folder) == 0
-        assert made(folder) == undisturbed, f"killed at change {moments[trial]} of {operations}"
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(kill_and_resume, range(len(moments))))
+    assert operations > 100
+    moments = random.Random(0).sample(range(1, operations), len(folders))
+    for at in range(0, len(folders), 4):
+        batch, killed = folders[at : at + 4], moments[at : at + 4]
+        assert children(server, batch, killed) == [-signal.SIGKILL] * len(batch)
+        # One of them is killed once more on the way; it still gets there.
+        children(server, batch[:1], [moments[-1 - at]])
+        assert children(server, batch, [None] * len(batch)) == [0] * len(batch)
+        for folder, moment in zip(batch, killed, strict=True):
+            assert made(folder) == undisturbed, f"killed at change {moment} of {operations}"
 
 
 def test_killed_from_outside_it_ends_with_the_same_bytes(
-    server: multiprocessing.context.ForkServerContext, undisturbed: dict[str, bytes], tmp_path: Path
+    server: Server, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     chance = random.Random(1)
-    places = [(chance.randrange(1, 12), chance.random() * 0.1) for _ in range(10)]
-
-    def kill_and_resume(trial: int) -> bool:
-        folder = tmp_path / f"time{trial}"
+    folders = [tmp_path / f"time{trial}" for trial in range(10)]
+    killed = 0
+    for folder in folders:
         folder.mkdir()
         write_task(folder)
         process = server.Process(target=_in_child, args=(str(folder), None))
         process.start()
-        wait_for_steps(folder, places[trial][0])
-        time.sleep(places[trial][1])
+        wait_for_steps(folder, chance.randrange(1, 12))
+        time.sleep(chance.random() * 0.1)
         process.kill()
         process.join(60)
-        assert child(server, folder) == 0
-        assert made(folder) == undisturbed
-        return process.exitcode == -signal.SIGKILL
-
-    with ThreadPoolExecutor(2) as pool:
-        assert sum(pool.map(kill_and_resume, range(len(places)))) >= 5
+        killed += process.exitcode == -signal.SIGKILL
+    assert killed >= 5
+    for at in range(0, len(folders), 5):
+        batch = folders[at : at + 5]
+        assert children(server, batch, [None] * 5) == [0] * 5
+        assert all(made(folder) == undisturbed for folder in batch)
 
 
 def wait_for_steps(folder: Path, count: int) -> None:
@@ -195,6 +200,7 @@ def test_an_interrupt_while_evaluating(tmp_path: Path, monkeypatch: pytest.Monke
         patch.setattr(watching.Watch, "advance", interrupted)
         assert handful(*RUN).code == 130
     assert not (tmp_path / "run" / "results.json").exists()
+    assert not list((tmp_path / "run" / "steps").glob("predictions-*"))  # it did not wait for the end of a method
     assert handful(*RUN).code == 0
     assert (tmp_path / "run" / "results.json").exists()
 
