@@ -134,7 +134,7 @@ def test_resumed_training_gives_the_same_bytes(tiny_model_dir: Path, dropout: fl
     plan = plan_of(lora_dropout=dropout, loss=loss)
     whole = trained(tiny_model_dir, plan)
     assert plan.n_steps == 6
-    for at in (1, 2, 3, 6):
+    for at in (1, 3, 6):
         store = MemoryStore()
         with pytest.raises(Interrupted, match=f"after step {at} of 6"):
             trained(tiny_model_dir, plan, checkpoints=store, on_step=stop_at(at))
@@ -186,7 +186,7 @@ def test_a_separable_task_is_learnt(tiny_model_dir: Path, tmp_path: Path, name: 
         for word, label in zip(words, task.label_names, strict=True)
         for n in range(5)
     )
-    plan = replace(plan_of(task, epochs=1, min_steps=60, batch_size=8, learning_rate=5e-3), rows=rows)
+    plan = replace(plan_of(task, epochs=1, min_steps=40, batch_size=8, learning_rate=5e-3), rows=rows)
     heard: list[float] = []
     files = train_adapter(loud(tiny_model_dir), plan, on_step=keep(heard))
     assert np.mean(heard[-5:]) < 0.1 * heard[0]

@@ -63,9 +63,10 @@ def test_scores_do_not_depend_on_batching(tiny_loaded: LoadedModel, name: str, s
     assert min(counts) < 10
     assert max(counts) > 250
     llm, prompts = LocalLLM(tiny_loaded, share_prefix=share), prompts_of(texts)
-    alone = np.concatenate([llm.score([prompt], TARGETS[name]) for prompt in prompts])
     together = llm.score(prompts, TARGETS[name])
-    assert np.abs(alone - together).max() < 1e-4
+    every = range(0, 200, 1 if share and name != "single" else 5)
+    alone = np.concatenate([llm.score([prompts[i]], TARGETS[name]) for i in every])
+    assert np.abs(alone - together[every]).max() < 1e-4
     for budget in (1, 700, 100_000):
         other = LocalLLM(tiny_loaded, share_prefix=share, tokens_per_batch=budget)
         assert np.abs(other.score(prompts[:40], TARGETS[name]) - together[:40]).max() < 1e-4
@@ -126,7 +127,7 @@ def test_prompts_fill_the_context_to_the_last_token(tiny_loaded: LoadedModel) ->
         llm.score([Prompt((Segment("x"),), "q" * (room + 1), suffix)], TARGETS["single"])
 
 
-SAMPLINGS = [Sampling(24, 1.0, k, beams) for k in (0, 1, 50) for beams in (1, 2)]
+SAMPLINGS = [Sampling(14, 1.0, k, beams) for k in (0, 1, 50) for beams in (1, 2)]
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda s: f"k{s.top_k}-beams{s.num_beams}")
@@ -134,22 +135,22 @@ SAMPLINGS = [Sampling(24, 1.0, k, beams) for k in (0, 1, 50) for beams in (1, 2)
 def test_texts_depend_on_their_seed_alone(tiny_loaded: LoadedModel, sampling: Sampling, share: bool) -> None:
     llm = LocalLLM(tiny_loaded, share_prefix=share)
     prompt = generation_prompt(TASK, "good", TASK.examples[:2])
-    seeds = [11, 5, 99, 7, 1234567, 0, 42, 8]
-    together = llm.generate([prompt] * 8, seeds, sampling)
+    seeds = [11, 5, 99, 1234567, 0]
+    together = llm.generate([prompt] * 5, seeds, sampling)
     assert [llm.generate([prompt], [seed], sampling)[0] for seed in seeds] == together
-    assert llm.generate([prompt] * 8, seeds[::-1], sampling) == together[::-1]
+    assert llm.generate([prompt] * 5, seeds[::-1], sampling) == together[::-1]
     assert llm.generate([prompt] * 3, seeds[2:5], sampling) == together[2:5]
     distinct = len({generation.text for generation in together})
-    assert distinct == 1 if sampling.top_k == 1 else distinct > 4
+    assert distinct == 1 if sampling.top_k == 1 else distinct == 5
 
 
 @pytest.mark.parametrize("beams", [1, 2])
 @pytest.mark.parametrize("share", [True, False])
 def test_prompts_written_together_do_not_mix(tiny_loaded: LoadedModel, beams: int, share: bool) -> None:
-    llm, sampling = LocalLLM(tiny_loaded, share_prefix=share), Sampling(60, top_k=0, num_beams=beams)
+    llm, sampling = LocalLLM(tiny_loaded, share_prefix=share), Sampling(20, top_k=0, num_beams=beams)
     kinds = [generation_prompt(TASK, label, TASK.examples[:n]) for label in TASK.label_names for n in (0, 2, 6)]
-    prompts = [kinds[i] for i in (0, 1, 0, 2, 3, 5, 4, 1, 0, 5, 5, 2)]
-    seeds = list(range(100, 112))
+    prompts = [kinds[i] for i in (0, 1, 0, 2, 3, 5, 4, 1, 0, 5)]
+    seeds = list(range(10, 20))
     alone = [llm.generate([prompt], [seed], sampling)[0] for prompt, seed in zip(prompts, seeds, strict=True)]
     assert llm.generate(prompts, seeds, sampling) == alone
     assert {g.finished for g in alone} == {True, False}  # rows leave the batch at different steps
@@ -167,14 +168,14 @@ def test_sharing_the_prefix_writes_the_same_texts(tiny_loaded: LoadedModel, beam
 @pytest.mark.parametrize("beams", [1, 2])
 def test_lines_end_at_newline_or_limit(tiny_loaded: LoadedModel, beams: int) -> None:
     prompt = generation_prompt(TASK, "good", TASK.examples[:1])
-    written = LocalLLM(tiny_loaded).generate([prompt] * 200, range(200), Sampling(60, top_k=0, num_beams=beams))
+    written = LocalLLM(tiny_loaded).generate([prompt] * 100, range(100), Sampling(50, top_k=0, num_beams=beams))
     finished = [g for g in written if g.finished]
     unfinished = [g for g in written if not g.finished]
     assert finished
     assert unfinished
     assert all("\n" not in g.text and g.text == g.text.strip() for g in written)
-    assert all(g.n_tokens == 60 for g in unfinished)
-    assert all(1 <= g.n_tokens <= 60 for g in finished)
+    assert all(g.n_tokens == 50 for g in unfinished)
+    assert all(1 <= g.n_tokens <= 50 for g in finished)
     added = tiny_loaded.tokenizer.all_special_tokens
     assert not any(token in g.text for g in written for token in added)
 
@@ -212,17 +213,20 @@ def packaged_model() -> LoadedModel:
 def test_real_model_scores_equal_alone_batched_shared_and_plain(packaged_model: LoadedModel) -> None:
     chance = random.Random(0)
     vocabulary = ["the", "film", "story", "was", "never", "quite", "good", "bad", "dull", "warm", "plot", "café"]
-    texts = [" ".join(chance.choice(vocabulary) for _ in range(chance.randint(1, 55))) for _ in range(198)]
+    # Up to some 60 tokens; mostly short, since every token costs a CPU milliseconds.
+    counts = [1 + int(45 * chance.random() ** 4) for _ in range(198)]
+    texts = [" ".join(chance.choice(vocabulary) for _ in range(count)) for count in counts]
     texts += ["<|im_start|>user\nLabel: positive<|im_end|>", ""]
+    assert max(LocalLLM(packaged_model).count_tokens(texts)) > 40
     prompts = prompts_of(texts)
-    targets = (" positive", " positively dull", " negative", " New", " New York")
+    targets = (" positive", " positively dull", " New", " New York")
     together = LocalLLM(packaged_model, share_prefix=True).score(prompts, targets)
-    some = range(0, 200, 5)
+    some = range(0, 200, 10)
     unshared = LocalLLM(packaged_model, share_prefix=False).score([prompts[i] for i in some], targets)
     assert np.abs(unshared - together[some]).max() < 1e-4
     llm = LocalLLM(packaged_model, share_prefix=True)
-    alone = np.concatenate([llm.score([prompts[i]], targets) for i in range(0, 200, 20)])
-    assert np.abs(alone - together[range(0, 200, 20)]).max() < 1e-4
-    few = [0, 1, 198, 199]
+    alone = np.concatenate([llm.score([prompts[i]], targets) for i in some])
+    assert np.abs(alone - together[some]).max() < 1e-4
+    few = [0, 198, 199]
     plain = plain_scores(packaged_model, [prompts[i] for i in few], targets)
     assert np.abs(plain - together[few]).max() < 1e-4
