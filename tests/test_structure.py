@@ -15,7 +15,7 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 TORCH = {
-    *(f"llm/{name}" for name in "gguf_cache label_scores loading local lora packing sampling shared_prefix".split()),
+    *(f"llm/{name}" for name in ["gguf_cache", "label_scores", "loading", "local", "lora", "packing", "sampling", "shared_prefix"]),
     "train",
 }
 STAGES = {"generate", "filter", "screening", "training_set", "train", "classifier", "tuning", "evaluation"}
