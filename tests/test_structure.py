@@ -15,7 +15,14 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 TORCH = {
-    *(f"llm/{name}" for name in ["gguf_cache", "label_scores", "loading", "local", "lora", "packing", "sampling", "shared_prefix"]),
+    "llm/gguf_cache",
+    "llm/label_scores",
+    "llm/loading",
+    "llm/local",
+    "llm/lora",
+    "llm/packing",
+    "llm/sampling",
+    "llm/shared_prefix",
     "train",
 }
 STAGES = {"generate", "filter", "screening", "training_set", "train", "classifier", "tuning", "evaluation"}
