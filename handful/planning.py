@@ -16,11 +16,11 @@ from handful.training_plan import TrainingPlan
 
 TOKENS_PER_WORD = 1.3
 """English text in byte-level BPE vocabularies of about 50,000 tokens; other languages and code need more."""
-WRITTEN_TOKENS_PER_SECOND = 150.0
-"""One token per forward pass, 32 texts at once: 64 texts in 6 to 14 s."""
-READ_TOKENS_PER_SECOND = 700.0
-"""Whole texts per forward pass: 0.212 GFLOP a token (the model's config) at about 150 GFLOP/s."""
-TRAINED_TOKENS_PER_SECOND = 350.0
+WRITTEN_TOKENS_PER_SECOND = 80.0
+"""One token per forward pass, up to 160 texts at once (docs/experiments.md, 2026-11-22)."""
+READ_TOKENS_PER_SECOND = 330.0
+"""Whole texts per forward pass: 0.212 GFLOP a token (the model's config) at 70 GFLOP/s (docs/experiments.md)."""
+TRAINED_TOKENS_PER_SECOND = 165.0
 """Forward and the gradient of the activations: twice the reading, the frozen weights need no gradient."""
 SECONDS_PER_STEP = 0.15
 """Of a training step however small: optimizer, gradient clipping, Python."""

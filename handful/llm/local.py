@@ -54,7 +54,7 @@ class LocalLLM:
         self._tokenizer = loaded.tokenizer
         self._model = loaded.model.eval()
         self._on_cpu = loaded.device.type == "cpu"
-        self._tokens_per_batch = tokens_per_batch or (2048 if self._on_cpu else 16384)
+        self._tokens_per_batch = tokens_per_batch or (1024 if self._on_cpu else 16384)
         self._share = self._supports_sharing() if share_prefix is None else share_prefix
         self._prefixes: OrderedDict[tuple[int, ...], Prefix] = OrderedDict()
         self._stop_tokens: Tensor | None = None
