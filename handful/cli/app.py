@@ -7,6 +7,7 @@ import shlex
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,6 +73,8 @@ def _log_to_stderr(level: int) -> None:
     logger.handlers = [handler]
     logger.setLevel(level)
     logger.propagate = False
+    if level > logging.DEBUG:  # what libraries tell their developers is not for our users
+        warnings.filterwarnings("ignore", module=r"(transformers|peft|torch|accelerate)\b")
 
 
 def execute(argv: Sequence[str]) -> int:
