@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from handful.job import Job
     from handful.llm.engine import open_engine
     from handful.pipeline import Outcome, run_pipeline
-    from handful.recipe import Recipe, load_recipe
+    from handful.recipe import Recipe
+    from handful.recipe_file import load_recipe
     from handful.records import Candidate, Example, Prediction, Verdict
     from handful.run import open_run
     from handful.task import Label, Task, load_task
@@ -45,7 +46,7 @@ _HOME = {
     "Outcome": "pipeline",
     "run_pipeline": "pipeline",
     "Recipe": "recipe",
-    "load_recipe": "recipe",
+    "load_recipe": "recipe_file",
     "Candidate": "records",
     "Example": "records",
     "Prediction": "records",

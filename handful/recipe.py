@@ -7,14 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-
-from handful.errors import RecipeError
-from handful.reading.wording import did_you_mean, short
+from pydantic import ConfigDict
 
 _STRICT_KEYS = ConfigDict(extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
@@ -234,94 +229,3 @@ PRESETS: dict[str, Recipe] = {
         train=TrainRecipe(epochs=16),
     ),
 }
-
-
-def load_recipe(spec: str = "default", overrides: tuple[str, ...] = ()) -> Recipe:
-    """Return a preset, or a YAML file's changes to one, with `stage.key=value` overrides applied in order.
-
-    A file may name the preset it starts from: `base: paper`.
-
-    Raises:
-        RecipeError: Unknown preset, file, key or a value out of range; names the key and the nearest known one.
-    """
-    changes: dict[str, Any] = {}
-    if spec in PRESETS:
-        base = PRESETS[spec]
-    else:
-        changes = _read_file(spec)
-        base_name = str(changes.pop("base", "default"))
-        if base_name not in PRESETS:
-            raise RecipeError(f"unknown base recipe {base_name!r}", where=spec, mend=_suggest(base_name, list(PRESETS)))
-        base = PRESETS[base_name]
-        changes.setdefault("name", Path(spec).stem)
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals:
-            raise RecipeError(f"{override!r} has no '='", where="--set", mend="Write stage.key=value.")
-        _place(changes, key.strip(), value, override)
-    return _build(base, changes, where=spec)
-
-
-def recipe_from_dict(values: dict[str, Any]) -> Recipe:
-    """Rebuild a recipe from `Recipe.to_dict`."""
-    return _build(_DEFAULT, values, where="recipe")
-
-
-def _read_file(spec: str) -> dict[str, Any]:
-    path = Path(spec)
-    if not path.is_file():
-        mend = f"{_suggest(spec, list(PRESETS))} Or give the path of a YAML file."
-        raise RecipeError(f"unknown recipe {spec!r}", mend=mend)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
-        raise RecipeError(f"not readable as YAML: {' '.join(str(error).split())}", where=spec) from error
-    if not isinstance(values, dict):
-        raise RecipeError("a recipe file must be a mapping", where=spec, mend="Write for example `train: {epochs: 6}`.")
-    return values
-
-
-def _place(tree: dict[str, Any], dotted_key: str, value: str, override: str) -> None:
-    *parents, last = dotted_key.split(".")
-    node: Any = tree
-    for parent in parents:
-        node = node.setdefault(parent, {})
-        if not isinstance(node, dict):
-            mend = f"{parent!r} was given a value of its own before."
-            raise RecipeError(f"{override!r} sets a key of what has no keys", where="--set", mend=mend)
-    try:
-        node[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise RecipeError(f"{override!r} is not YAML behind its '='", where="--set", mend="Quote it.") from None
-
-
-def _build(base: Recipe, changes: dict[str, Any], *, where: str) -> Recipe:
-    merged = base.to_dict()
-    for key, value in changes.items():
-        if isinstance(merged.get(key), dict) and isinstance(value, dict):
-            merged[key] = {**merged[key], **value}
-        else:
-            merged[key] = value
-    try:
-        return TypeAdapter(Recipe).validate_python(merged)
-    except ValidationError as error:
-        raise _as_recipe_error(error, where) from error
-
-
-def _as_recipe_error(error: ValidationError, where: str) -> RecipeError:
-    first = error.errors()[0]
-    path = [str(part) for part in first["loc"]]
-    key = ".".join(path)
-    if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
-        known = PRESETS["default"].to_dict()
-        for parent in path[:-1]:
-            known = known[parent]
-        return RecipeError(f"unknown key {key!r}", where=where, mend=_suggest(path[-1], list(known)))
-    message = first["msg"].removeprefix("Value error, ")
-    prefix = "" if first["type"] == "value_error" else f"{key}: "
-    shown = "" if first["type"] == "value_error" else f" (got {short(first['input'])})"
-    return RecipeError(f"{prefix}{message}{shown}", where=where, mend="")
-
-
-def _suggest(word: str, known: list[str]) -> str:
-    return did_you_mean(word, known) or f"Known: {', '.join(known)}."

@@ -14,7 +14,8 @@ from handful.generate import Batch, generate_candidates
 from handful.llm.protocol import FloatArray, OnProgress
 from handful.llm.scripted import ScriptedLLM
 from handful.prompts import Prompt
-from handful.recipe import FilterRecipe, load_recipe
+from handful.recipe import FilterRecipe
+from handful.recipe_file import load_recipe
 from handful.records import Candidate, LabelScores, Verdict
 from tests.toys import RecordingLLM, small_recipe, two_label_task
 

@@ -21,7 +21,7 @@ def test_counts_of_the_default_recipe() -> None:
     # 21 wanted at a hoped rate of a half: 42 texts, in two batches of 32 per label.
     assert (plan.prompts, plan.candidates, plan.most_candidates) == (6, 192, 768)
     assert plan.training_examples == 3 * (4 + 21)
-    assert plan.training_steps == 12 * 10
+    assert plan.training_steps == 8 * 10
 
 
 def test_counts_of_the_paper() -> None:

@@ -11,7 +11,8 @@ from handful.llm.engine import Engine, ScriptedEngine
 from handful.llm.protocol import LLM, FloatArray, Generation, OnProgress, Sampling
 from handful.llm.scripted import ScriptedLLM
 from handful.prompts import ControlTokens, Prompt
-from handful.recipe import Recipe, load_recipe
+from handful.recipe import Recipe
+from handful.recipe_file import load_recipe
 from handful.task import Task
 from handful.training_plan import CheckpointStore, TrainingPlan
 

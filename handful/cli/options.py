@@ -57,7 +57,7 @@ class TaskOptions:
         Raises:
             RecipeError: It is not usable.
         """
-        from handful.recipe import load_recipe
+        from handful.recipe_file import load_recipe
 
         return load_recipe(self.recipe, tuple(self.changes or ()))
 

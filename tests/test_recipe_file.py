@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from handful.errors import RecipeError
-from handful.recipe import PRESETS, Recipe, load_recipe, recipe_from_dict
+from handful.recipe import PRESETS, Recipe
+from handful.recipe_file import load_recipe, recipe_from_dict
 
 
 def test_default_is_the_default() -> None:
