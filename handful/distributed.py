@@ -18,6 +18,7 @@ from handful.job import Job
 from handful.records import Candidate, TrainingExample, Verdict
 from handful.run import Run, read_jsonl, read_manifest
 from handful.storage.manifest import check_identity
+from handful.training_set import calibration_pool
 from handful.tuning import adapter_inputs, checkpoint_key, training_plan
 
 _log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def read_training(directory: Path, job: Job) -> tuple[list[TrainingExample], lis
     rows = [TrainingExample.from_row(row) for row in read_jsonl(directory / "training.jsonl")]
     candidates = [Candidate.from_row(row) for row in read_jsonl(directory / "candidates.jsonl")]
     verdicts = [Verdict.from_row(row) for row in read_jsonl(directory / "verdicts.jsonl")]
-    return rows, [c.text for c, v in zip(candidates, verdicts, strict=True) if v.log_probs]
+    return rows, calibration_pool(candidates, verdicts)
 
 
 def follow_training(job: Job, directory: Path, rows: Sequence[TrainingExample], pool: Sequence[str]) -> None:

@@ -6,7 +6,6 @@ run directory keeps each finished piece, so that the same call after a crash goe
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,12 +22,10 @@ from handful.rounds import judge_round, write_round
 from handful.run import Run
 from handful.screening import screen_candidates
 from handful.task import Task
-from handful.training_set import training_rows
+from handful.training_set import calibration_pool, training_rows
 from handful.tuning import tune_classifier
 
 Stage = Literal["generate", "filter", "train", "evaluate"]
-_POOL_TEXTS = 160
-"""At most so many: a prior of a few labels needs no more, and every method scores them all."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +90,6 @@ def write_and_check(job: Job, run: Run, progress: Progress) -> tuple[list[Candid
             mend="Look at verdicts.jsonl for the reasons; a clearer instruction or label descriptions help most.",
         )
     return candidates, verdicts
-
-
-def calibration_pool(candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> list[str]:
-    """Return texts to estimate label priors on: an even sample of the judged candidates, kept or not."""
-    judged = [candidate.text for candidate, verdict in zip(candidates, verdicts, strict=True) if verdict.log_probs]
-    return judged[:: math.ceil(len(judged) / _POOL_TEXTS) or 1]
 
 
 def tally(task: Task, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> dict[str, Tally]:

@@ -1,14 +1,21 @@
-"""Real examples and verdicts in, training rows out: which texts, under which label, with which weight."""
+"""Real examples and verdicts in, training rows out: which texts, under which label, with which weight.
+
+And which of the candidates label priors are estimated on.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 
 from handful.recipe import Recipe
 from handful.records import Candidate, TrainingExample, Verdict
 from handful.task import Task
+
+_POOL_TEXTS = 160
+"""At most so many: a prior of a few labels needs no more, and every method scores them all."""
 
 
 def real_rows(task: Task, recipe: Recipe) -> list[TrainingExample]:
@@ -35,6 +42,12 @@ def training_rows(
             soft = verdict.label_probabilities if recipe.train.soft_targets else ()
             rows.append(TrainingExample(texts[verdict.candidate_id], label, "synthetic", verdict.weight, soft))
     return _balanced(rows)
+
+
+def calibration_pool(candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> list[str]:
+    """Return texts to estimate label priors on: an even sample of the judged candidates, kept or not."""
+    judged = [candidate.text for candidate, verdict in zip(candidates, verdicts, strict=True) if verdict.log_probs]
+    return judged[:: max(1, math.ceil(len(judged) / _POOL_TEXTS))]
 
 
 def _balanced(rows: Sequence[TrainingExample]) -> list[TrainingExample]:

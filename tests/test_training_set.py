@@ -3,7 +3,7 @@ from collections import defaultdict
 import pytest
 
 from handful.records import Candidate, Decision, Verdict
-from handful.training_set import real_rows, training_rows
+from handful.training_set import calibration_pool, real_rows, training_rows
 from tests.toys import small_recipe, two_label_task
 
 
@@ -59,3 +59,13 @@ def test_soft_targets_only_if_asked() -> None:
     soft = training_rows(two_label_task(), small_recipe("train.soft_targets=true"), candidates, verdicts)
     assert {row.label_probabilities for row in hard} == {()}
     assert [row.label_probabilities for row in soft] == [()] * 8 + [(0.75, 0.25)]
+
+
+def test_the_calibration_pool_is_an_even_sample_of_what_was_judged() -> None:
+    candidates = [Candidate(f"0-0-{i}", f"text {i}", "a", i, "p") for i in range(500)]
+    judged = [Verdict(c.id, "kept", "agrees", "a", (1.0,), (-0.1,)) for c in candidates[:400]]
+    screened = [Verdict(c.id, "rejected", "too_short", "a") for c in candidates[400:]]
+    pool = calibration_pool(candidates, judged + screened)
+    assert pool == [f"text {i}" for i in range(0, 400, 3)]
+    assert calibration_pool(candidates[:1], judged[:1]) == ["text 0"]
+    assert calibration_pool([], []) == []
