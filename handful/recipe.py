@@ -219,7 +219,7 @@ PRESETS: dict[str, Recipe] = {
     "fast": dataclasses.replace(
         _DEFAULT,
         name="fast",
-        generate=GenerateRecipe(synthetic_per_label=10, max_rounds=2),
+        generate=GenerateRecipe(synthetic_per_label=10, max_rounds=2, batch_size=16),
         train=TrainRecipe(epochs=5, min_steps=40),
     ),
     "accurate": dataclasses.replace(
