@@ -20,7 +20,7 @@ for rows in (32, 512):
     x = torch.randn(rows, 576)
     for _ in range(20): x @ weights.T
     started, count = time.perf_counter(), 0
-    while time.perf_counter() - started < 3:
+    while time.perf_counter() - started < 2:
         x @ weights.T
         count += 1
     rates[rows] = round(2 * rows * 576 * 1536 * count / (time.perf_counter() - started) / 1e9, 1)
@@ -40,6 +40,6 @@ def rates(spin_count: str | None, n_processes: int) -> list[dict[str, float]]:
 
 if __name__ == "__main__":
     table = {}
-    for spin_count in (None, "0", "2000", "100000"):
+    for spin_count in (None, "2000", "20000", "200000"):
         table[spin_count or "default"] = {n: rates(spin_count, n) for n in (1, 2)}
     print(json.dumps({"gflops_per_process": table, "cores": os.cpu_count()}))
