@@ -4,6 +4,6 @@ import os
 
 # OpenMP threads that wait by spinning stand in each other's way as soon as anything else runs on the machine: two
 # processes on two cores multiplied small matrices at 4 % of the speed of one. Less spinning than this makes a training
-# step slower where nothing else runs (docs/experiments.md, 2026-11-22). It must be set
-# before torch is first imported; whoever sets it otherwise is obeyed.
+# step slower where nothing else runs (docs/experiments.md, 2026-11-22). It must be set before torch is first imported;
+# whoever sets it otherwise is obeyed.
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
