@@ -20,13 +20,18 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub client is first imported
 def data_root() -> Path:
     """The folder of the benchmark sets; without it tests are skipped, but never silently in CI."""
     named = os.environ.get("HANDFUL_DATA")
-    root = Path(named) if named else Path(__file__).parents[2] / "shared" / "data"
-    if not (root / "sst2" / "train.csv").is_file():
+    beside = [folder / "shared" / "data" for folder in Path(__file__).resolve().parents]
+    root = next((folder for folder in ([Path(named)] if named else beside) if _has_sets(folder)), None)
+    if root is None:
         reason = "the benchmark sets are not here: set HANDFUL_DATA to their folder"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
     return root
+
+
+def _has_sets(folder: Path) -> bool:
+    return (folder / "sst2" / "train.csv").is_file()
 
 
 @pytest.fixture(scope="session")
