@@ -12,7 +12,6 @@ import math
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +19,14 @@ import peft
 import torch
 from accelerate import Accelerator
 from safetensors import torch as safetensors_torch
-from torch import Tensor, nn
+from torch import nn
 
+from handful.adapter_loss import AdapterLoss, EncodedRow
 from handful.errors import Interrupted, RunError
-from handful.llm.label_scores import label_log_probs
 from handful.llm.label_trie import LabelTrie, build_label_trie
 from handful.llm.loading import LoadedModel
 from handful.llm.lora import lean_lora
-from handful.llm.packing import pack
-from handful.prompts import EncodedPrompt, classification_prompt, encode, encode_text
-from handful.recipe import TrainRecipe
+from handful.prompts import classification_prompt, encode, encode_text
 from handful.seeding import derive_seed, stream
 from handful.training_plan import CheckpointStore, TrainingPlan
 
@@ -95,73 +92,12 @@ def train_adapter(
     return _adapter_files(network, loaded.name) if accelerator.is_main_process else {}
 
 
-@dataclass(frozen=True)
-class _Encoded:
-    """One row ready for the loss."""
-
-    prompt: EncodedPrompt
-    target_ids: tuple[int, ...]
-    soft_target: tuple[float, ...]
-    weight: float
-
-
-class AdapterLoss(nn.Module):
-    """The model with its loss inside, so that one wrapped forward call is all a process group needs."""
-
-    def __init__(self, model: Any, trie: LabelTrie, recipe: TrainRecipe) -> None:
-        super().__init__()
-        self.model = model
-        self._trie = trie
-        self._recipe = recipe
-
-    def forward(self, examples: Sequence[_Encoded]) -> Tensor:
-        """Return the sum of the examples' weighted losses, a scalar."""
-        return self._label_loss(examples) if self._recipe.loss == "label" else self._next_token_loss(examples)
-
-    def _hidden(self, packed: Any) -> Tensor:
-        transformer = self.model.get_base_model().base_model
-        device = next(self.parameters()).device
-        hidden: Tensor = transformer(
-            packed.ids.to(device),
-            attention_mask=packed.mask.to(device),
-            position_ids=packed.positions.to(device),
-            use_cache=False,
-        ).last_hidden_state[0]
-        return hidden
-
-    def _head(self) -> Tensor:
-        weight: Tensor = self.model.get_base_model().get_output_embeddings().weight
-        return weight
-
-    def _label_loss(self, examples: Sequence[_Encoded]) -> Tensor:
-        packed = pack(examples[0].prompt.prefix_ids, [e.prompt.suffix_ids for e in examples], self._trie)
-        hidden = self._hidden(packed)  # (T, D)
-        nodes = packed.ends[:, None] + 1 + torch.arange(self._trie.n_nodes)
-        scores = label_log_probs(hidden[packed.ends], hidden[nodes], self._head(), self._trie)  # (B, C)
-        soft = torch.tensor([e.soft_target for e in examples], device=scores.device)
-        weights = torch.tensor([e.weight for e in examples], device=scores.device)
-        return -(weights * (soft * scores.log_softmax(-1)).sum(-1)).sum()
-
-    def _next_token_loss(self, examples: Sequence[_Encoded]) -> Tensor:
-        texts = [(*e.prompt.suffix_ids, *e.target_ids) for e in examples]
-        packed = pack(examples[0].prompt.prefix_ids, texts, None, share_prefix=False)
-        hidden = self._hidden(packed)  # (T, D)
-        owners = packed.owners.to(hidden.device)
-        follows = (owners[1:] == owners[:-1]).nonzero().squeeze(-1)
-        logits = (hidden[follows] @ self._head().T).float()  # (n_predicted, V)
-        next_ids = packed.ids[0].to(hidden.device)[follows + 1]
-        losses = nn.functional.cross_entropy(logits, next_ids, reduction="none")
-        counts = owners[follows].bincount(minlength=len(examples))
-        weights = torch.tensor([e.weight for e in examples], device=hidden.device) / counts
-        return (losses * weights[owners[follows]]).sum()
-
-
 def _trie(loaded: LoadedModel, plan: TrainingPlan) -> LabelTrie:
     ids = [encode_text(target, loaded.tokenizer) for target in plan.targets]
     return build_label_trie(ids, encode_text("\n", loaded.tokenizer))
 
 
-def _encode_rows(loaded: LoadedModel, plan: TrainingPlan, trie: LabelTrie) -> list[_Encoded]:
+def _encode_rows(loaded: LoadedModel, plan: TrainingPlan, trie: LabelTrie) -> list[EncodedRow]:
     end = encode_text("\n", loaded.tokenizer)
     encoded = []
     for row in plan.rows:
@@ -174,7 +110,7 @@ def _encode_rows(loaded: LoadedModel, plan: TrainingPlan, trie: LabelTrie) -> li
             context_length=loaded.context_length - max(len(target), trie.n_nodes),
         )
         hard = tuple(float(index == label) for index in range(len(plan.labels)))
-        encoded.append(_Encoded(prompt, target, row.label_probabilities or hard, row.weight))
+        encoded.append(EncodedRow(prompt, target, row.label_probabilities or hard, row.weight))
     return encoded
 
 
@@ -216,7 +152,7 @@ def _take_step(
     accelerator: Accelerator,
     network: nn.Module,
     optimizer: Any,
-    batch: Sequence[_Encoded],
+    batch: Sequence[EncodedRow],
     plan: TrainingPlan,
     step: int,
 ) -> float:
@@ -247,8 +183,8 @@ def _exchange_only_if(last: bool, accelerator: Accelerator, network: nn.Module) 
     return contextlib.nullcontext() if last else accelerator.no_sync(network)
 
 
-def _micro_batches(examples: Sequence[_Encoded]) -> list[list[_Encoded]]:
-    batches: list[list[_Encoded]] = [[]]
+def _micro_batches(examples: Sequence[EncodedRow]) -> list[list[EncodedRow]]:
+    batches: list[list[EncodedRow]] = [[]]
     tokens = 0
     for example in examples:
         length = len(example.prompt.suffix_ids) + len(example.target_ids)

@@ -23,6 +23,7 @@ TORCH = {
     "llm/packing",
     "llm/sampling",
     "llm/shared_prefix",
+    "adapter_loss",
     "train",
 }
 STAGES = {"generate", "filter", "screening", "training_set", "train", "classifier", "tuning", "evaluation"}

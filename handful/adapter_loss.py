@@ -1,0 +1,81 @@
+"""The losses an adapter is tuned by, around the model they are taken from.
+
+`label`: cross-entropy over the task's labels, as the classifier will score them. `next_token`: over every token of
+prompt, text and label (paper, section 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from handful.llm.label_scores import label_log_probs
+from handful.llm.label_trie import LabelTrie
+from handful.llm.packing import Packed, pack
+from handful.prompts import EncodedPrompt
+from handful.recipe import TrainRecipe
+
+
+@dataclass(frozen=True)
+class EncodedRow:
+    """One row ready for the loss."""
+
+    prompt: EncodedPrompt
+    target_ids: tuple[int, ...]
+    soft_target: tuple[float, ...]
+    weight: float
+
+
+class AdapterLoss(nn.Module):
+    """The model with its loss inside, so that one wrapped forward call is all a process group needs."""
+
+    def __init__(self, model: Any, trie: LabelTrie, recipe: TrainRecipe) -> None:
+        super().__init__()
+        self.model = model
+        self._trie = trie
+        self._recipe = recipe
+
+    def forward(self, examples: Sequence[EncodedRow]) -> Tensor:
+        """Return the sum of the examples' weighted losses, a scalar."""
+        return self._label_loss(examples) if self._recipe.loss == "label" else self._next_token_loss(examples)
+
+    def _hidden(self, packed: Packed) -> Tensor:
+        transformer = self.model.get_base_model().base_model
+        device = next(self.parameters()).device
+        hidden: Tensor = transformer(
+            packed.ids.to(device),
+            attention_mask=packed.mask.to(device),
+            position_ids=packed.positions.to(device),
+            use_cache=False,
+        ).last_hidden_state[0]
+        return hidden
+
+    def _head(self) -> Tensor:
+        weight: Tensor = self.model.get_base_model().get_output_embeddings().weight
+        return weight
+
+    def _label_loss(self, examples: Sequence[EncodedRow]) -> Tensor:
+        packed = pack(examples[0].prompt.prefix_ids, [e.prompt.suffix_ids for e in examples], self._trie)
+        hidden = self._hidden(packed)  # (T, D)
+        nodes = packed.ends[:, None] + 1 + torch.arange(self._trie.n_nodes)
+        scores = label_log_probs(hidden[packed.ends], hidden[nodes], self._head(), self._trie)  # (B, C)
+        soft = torch.tensor([e.soft_target for e in examples], device=scores.device)
+        weights = torch.tensor([e.weight for e in examples], device=scores.device)
+        return -(weights * (soft * scores.log_softmax(-1)).sum(-1)).sum()
+
+    def _next_token_loss(self, examples: Sequence[EncodedRow]) -> Tensor:
+        texts = [(*e.prompt.suffix_ids, *e.target_ids) for e in examples]
+        packed = pack(examples[0].prompt.prefix_ids, texts, None, share_prefix=False)
+        hidden = self._hidden(packed)  # (T, D)
+        owners = packed.owners.to(hidden.device)
+        follows = (owners[1:] == owners[:-1]).nonzero().squeeze(-1)
+        logits = (hidden[follows] @ self._head().T).float()  # (n_predicted, V)
+        next_ids = packed.ids[0].to(hidden.device)[follows + 1]
+        losses = nn.functional.cross_entropy(logits, next_ids, reduction="none")
+        counts = owners[follows].bincount(minlength=len(examples))
+        weights = torch.tensor([e.weight for e in examples], device=hidden.device) / counts
+        return (losses * weights[owners[follows]]).sum()
