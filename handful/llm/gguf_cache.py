@@ -60,7 +60,7 @@ def _dequantise(gguf: Path, entry: Path) -> None:
             with contextlib.redirect_stderr(io.StringIO()):
                 tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
                 model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-        except (ValueError, KeyError, RuntimeError, NotImplementedError, IndexError, struct.error) as error:
+        except (ValueError, KeyError, RuntimeError, IndexError, struct.error) as error:
             raise not_loadable(str(gguf), error) from error
         # The weights are plain floats now, but transformers refuses to save a model that was quantised.
         del model.config.quantization_config
