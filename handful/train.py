@@ -25,7 +25,6 @@ from handful.adapter_loss import AdapterLoss, EncodedRow
 from handful.errors import Interrupted, RunError
 from handful.llm.label_trie import LabelTrie, build_label_trie
 from handful.llm.loading import LoadedModel
-from handful.llm.lora import lean_lora
 from handful.prompts import classification_prompt, encode, encode_text
 from handful.seeding import derive_seed, stream
 from handful.training_plan import CheckpointStore, TrainingPlan
@@ -129,7 +128,6 @@ def _with_lora(loaded: LoadedModel, plan: TrainingPlan) -> Any:
         # peft asks the model for an attribute by its old name.
         warnings.simplefilter("ignore", FutureWarning)
         model = peft.get_peft_model(loaded.model, config)
-    lean_lora(model)
     return model
 
 

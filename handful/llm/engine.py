@@ -86,7 +86,7 @@ class LocalEngine:
         from handful.llm.local import LocalLLM
 
         loaded = with_adapter(self.load(), directory, merge=not self.load_in_4bit)
-        return LocalLLM(loaded, max_text_tokens=max_text_tokens)
+        return LocalLLM(loaded, max_text_tokens=max_text_tokens, keep_model=False)
 
     def control_tokens(self, targets: tuple[str, ...]) -> ControlTokens | None:
         """See `Engine.control_tokens`."""
@@ -117,7 +117,7 @@ def _fingerprint(name: str) -> str:
 def _shared_llm(engine: LocalEngine, max_text_tokens: int) -> LLM:
     from handful.llm.local import LocalLLM
 
-    return LocalLLM(engine.load(), max_text_tokens=max_text_tokens)
+    return LocalLLM(engine.load(), max_text_tokens=max_text_tokens, keep_model=False)
 
 
 @dataclass(frozen=True)

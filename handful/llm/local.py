@@ -1,30 +1,27 @@
-"""The LLM in this process, through transformers: prompts' prefixes computed once, texts batched by token budget."""
+"""The LLM in this process: prompts' prefixes computed once, texts batched by token budget."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from handful.errors import ModelError
-from handful.llm import shared_prefix
+from handful.llm.attention import Prefix
+from handful.llm.bodies import Body, DecoderBody, TransformersBody, choose_body, drop_layer_weights
 from handful.llm.label_scores import label_log_probs
 from handful.llm.label_trie import LabelTrie, build_label_trie
+from handful.llm.linear import Linear, frozen_linear
 from handful.llm.packing import token_budget_batches, tree_mask
 from handful.llm.protocol import FloatArray, Generation, OnProgress, Sampling
 from handful.llm.sampling import Step, beam_sample_rows, sample_rows
-from handful.llm.shared_prefix import Prefix
 from handful.prompts import EncodedPrompt, Prompt, encode, encode_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from handful.llm.loading import LoadedModel
 
 _MAX_PREFIXES = 16
@@ -37,7 +34,8 @@ class LocalLLM:
     Args:
         loaded: Model and tokenizer.
         max_text_tokens: Longer queries lose their middle.
-        share_prefix: Store a prefix once for all rows (CPU); None chooses by what the model supports.
+        own_layers: Whether to run the layers written out for the CPU; None does so where the model is of a known kind.
+        keep_model: Whether the transformers model must stay usable; without it its copy of the layers is freed.
         tokens_per_batch: Budget of own tokens in one forward pass.
     """
 
@@ -46,18 +44,22 @@ class LocalLLM:
         loaded: LoadedModel,
         *,
         max_text_tokens: int = 512,
-        share_prefix: bool | None = None,
+        own_layers: bool | None = None,
+        keep_model: bool = True,
         tokens_per_batch: int | None = None,
     ) -> None:
         self.loaded = loaded
         self.max_text_tokens = max_text_tokens
         self._tokenizer = loaded.tokenizer
         self._model = loaded.model.eval()
-        self._on_cpu = loaded.device.type == "cpu"
-        self._tokens_per_batch = tokens_per_batch or (1024 if self._on_cpu else 16384)
-        self._share = self._supports_sharing() if share_prefix is None else share_prefix
+        on_cpu = loaded.device.type == "cpu"
+        self._tokens_per_batch = tokens_per_batch or (1024 if on_cpu else 16384)
+        self._body: Body = TransformersBody(self._model) if own_layers is False else choose_body(self._model)
+        if not keep_model and isinstance(self._body, DecoderBody):
+            drop_layer_weights(self._model)
         self._prefixes: OrderedDict[tuple[int, ...], Prefix] = OrderedDict()
         self._stop_tokens: Tensor | None = None
+        self._packed_head: Linear | None = None
 
     @property
     def name(self) -> str:
@@ -86,7 +88,7 @@ class LocalLLM:
             encoded = self._encode(prompt, sampling.max_new_tokens)
             members.setdefault(encoded.prefix_ids + encoded.suffix_ids, []).append(index)
         # Rows with different prompts advance together only where a prefix is not part of each row's cache.
-        together = [members] if self._share else [{ids: rows} for ids, rows in members.items()]
+        together = [members] if self._body.mixes_prefixes else [{ids: rows} for ids, rows in members.items()]
         lines: dict[int, Generation] = {}
         for group in together:
             prefixes = [(self._prefix(ids), len(rows)) for ids, rows in group.items()]
@@ -140,74 +142,22 @@ class LocalLLM:
             context_length=self.loaded.context_length - room,
         )
 
-    def _supports_sharing(self) -> bool:
-        """Check on real weights that the shared path gives what the plain one gives; other layouts fall back."""
-        if not self._on_cpu or not getattr(self._model, "_supports_attention_backend", False):
-            return False
-        ids = torch.arange(1, 13)[None] % self._model.config.vocab_size
-        with torch.inference_mode():
-            plain = self._model.base_model(ids, use_cache=False).last_hidden_state[0, -1]
-            try:
-                prefix = self._compute_prefix_shared(tuple(ids[0, :7].tolist()))
-                hidden = self._forward_shared([(prefix, 1)], ids[:, 7:], torch.arange(7, 12)[None])[0, -1]
-            except (TypeError, RuntimeError, ValueError, KeyError):
-                return False
-        return bool(torch.allclose(plain, hidden, rtol=1e-3, atol=1e-3 * float(plain.abs().max())))
-
     def _head(self, hidden: Tensor) -> Tensor:
-        logits: Tensor = self._model.get_output_embeddings()(hidden)
-        return logits
+        """Return logits over the whole vocabulary, (B, V)."""
+        if self._packed_head is None:
+            embeddings = self._model.get_output_embeddings()
+            own = isinstance(self._body, DecoderBody)
+            self._packed_head = frozen_linear(embeddings.weight, embeddings.bias) if own else embeddings
+        return self._packed_head(hidden)
 
     def _prefix(self, prefix_ids: tuple[int, ...]) -> Prefix:
         if prefix_ids in self._prefixes:
             self._prefixes.move_to_end(prefix_ids)
             return self._prefixes[prefix_ids]
-        compute = self._compute_prefix_shared if self._share else self._compute_prefix
-        self._prefixes[prefix_ids] = compute(prefix_ids)
+        self._prefixes[prefix_ids] = self._body.open(prefix_ids)
         if len(self._prefixes) > _MAX_PREFIXES:
             self._prefixes.popitem(last=False)
         return self._prefixes[prefix_ids]
-
-    def _compute_prefix(self, prefix_ids: tuple[int, ...]) -> Prefix:
-        cache = DynamicCache()
-        ids = torch.tensor([prefix_ids], device=self.loaded.device)
-        hidden = self._model.base_model(ids, past_key_values=cache, use_cache=True).last_hidden_state
-        layers = tuple((layer.keys, layer.values) for layer in cache.layers)
-        return Prefix(len(prefix_ids), layers, hidden[:, -1])
-
-    def _compute_prefix_shared(self, prefix_ids: tuple[int, ...]) -> Prefix:
-        with self._attention():
-            return self._compute_prefix(prefix_ids)
-
-    @contextmanager
-    def _attention(self) -> Iterator[None]:
-        """Switch the model to shared-prefix attention while inside; training and merging see the usual one."""
-        config = self._model.config
-        usual = config._attn_implementation
-        config._attn_implementation = shared_prefix.NAME
-        try:
-            yield
-        finally:
-            config._attn_implementation = usual
-
-    def _forward_shared(
-        self,
-        prefixes: Sequence[tuple[Prefix, int]],
-        ids: Tensor,
-        positions: Tensor,
-        own_mask: Tensor | None = None,
-        cache: Any = None,
-    ) -> Tensor:
-        with self._attention():
-            hidden: Tensor = self._model.base_model(
-                ids,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=cache is not None,
-                shared_prefix=prefixes,
-                own_mask=own_mask,
-            ).last_hidden_state
-        return hidden
 
     def _score_batch(self, prefix: Prefix, rows: Sequence[Sequence[int]], trie: LabelTrie) -> FloatArray:
         lengths = torch.tensor([len(row) for row in rows])
@@ -221,62 +171,20 @@ class LocalLLM:
             positions[index, len(row) : len(row) + trie.n_nodes] = len(row) - 1 + depths
         positions += prefix.n_tokens
         mask = tree_mask(lengths, width, trie) if trie.n_nodes else None
-        device = self.loaded.device
-        if self._share:
-            hidden = self._forward_shared([(prefix, len(rows))], ids, positions, mask)
-        else:
-            hidden = self._forward_expanded(prefix, ids.to(device), positions.to(device), mask)
-        each = torch.arange(len(rows), device=device)
-        ends = lengths.to(device)
-        own = hidden[each, ends - 1]
-        at_nodes = hidden[each[:, None], ends[:, None] + torch.arange(trie.n_nodes, device=device)]
-        result = label_log_probs(own, at_nodes, self._model.get_output_embeddings().weight, trie)
+        starts = torch.arange(len(rows)) * width
+        at_nodes = (starts + lengths)[:, None] + torch.arange(trie.n_nodes)  # (B, n_nodes)
+        wanted = torch.cat([starts + lengths - 1, at_nodes.flatten()])
+        hidden = self._body.read(prefix, ids, positions, mask, wanted)
+        ends, inner = hidden[: len(rows)], hidden[len(rows) :].view(len(rows), trie.n_nodes, hidden.shape[-1])
+        result = label_log_probs(ends, inner, self._model.get_output_embeddings().weight, trie)
         return result.double().cpu().numpy()
-
-    def _forward_expanded(self, prefix: Prefix, ids: Tensor, positions: Tensor, own_mask: Tensor | None) -> Tensor:
-        """Any device and architecture: the prefix's states are expanded to the rows."""
-        cache = self._expanded(prefix, len(ids))
-        mask = None
-        if own_mask is not None:
-            seen = torch.ones(*own_mask.shape[:3], prefix.n_tokens, dtype=torch.bool)
-            mask = torch.cat([seen, own_mask], dim=-1).to(ids.device)
-        hidden: Tensor = self._model.base_model(
-            ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
-        ).last_hidden_state
-        return hidden
-
-    def _expanded(self, prefix: Prefix, n_rows: int) -> DynamicCache:
-        cache = DynamicCache()
-        for index, (keys, values) in enumerate(prefix.layers):
-            cache.update(keys.expand(n_rows, -1, -1, -1), values.expand(n_rows, -1, -1, -1), index)
-        return cache
 
     def _stepper(self, prefixes: Sequence[tuple[Prefix, int]]) -> Step:
         """Return the function that advances all rows by one token."""
-        owner = torch.repeat_interleave(torch.tensor([count for _, count in prefixes]))  # prefix of each row
-        before = torch.tensor([prefix.n_tokens for prefix, _ in prefixes])
-        n_layers = len(prefixes[0][0].layers)
-        cache: Any = None
+        advance = self._body.stepper(prefixes)
 
         def step(tokens: Tensor, parents: Tensor) -> Tensor:
-            nonlocal cache, owner
-            if cache is None:
-                rows = len(parents)
-                cache = shared_prefix.row_cache(n_layers) if self._share else self._expanded(prefixes[0][0], rows)
-            elif len(parents) != len(owner) or bool((parents != torch.arange(len(owner))).any()):
-                cache.batch_select_indices(parents.to(tokens.device))
-            owner = owner[parents]
-            written = cache.get_seq_length() - (0 if self._share else prefixes[0][0].n_tokens)
-            positions = (before[owner] + written)[:, None].to(tokens.device)
-            if self._share:
-                counts = owner.bincount(minlength=len(prefixes)).tolist()
-                active = [(prefix, count) for (prefix, _), count in zip(prefixes, counts, strict=True) if count]
-                hidden = self._forward_shared(active, tokens[:, None], positions, cache=cache)
-            else:
-                hidden = self._model.base_model(
-                    tokens[:, None], position_ids=positions, past_key_values=cache, use_cache=True
-                ).last_hidden_state
-            return self._head(hidden[:, -1])
+            return self._head(advance(tokens, parents))
 
         return step
 

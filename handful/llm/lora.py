@@ -1,73 +1,97 @@
-"""LoRA layers computed without full-size temporaries: the update is added by the matrix product that makes it.
+"""LoRA layers as the written-out decoder runs them: layers that read the same input share their matrix products.
 
-PEFT's own forward makes three arrays of the layer's output size per layer, and its backward as many; on a CPU that is a
-seventh of a training step (docs/experiments.md). The modules, their names and their parameters stay PEFT's.
+The modules, their names and their parameters stay PEFT's; only the arithmetic is done here. PEFT's own forward makes
+three arrays of the layer's output size per layer, and multiplies by the frozen weights in the slower kernel.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from handful.llm.bodies import side_by_side
+from handful.llm.decoder import Decoder, build_decoder
+from handful.llm.linear import Linear, frozen_linear
 
-class _LowRankUpdate(Function):
-    """y = x W^T + bias + s (x A^T) B^T with frozen W and bias (Hu et al. 2021, equation 3)."""
+
+class _Updated(Function):
+    """y = x W^T + bias + inner up^T with frozen W and bias (Hu et al. 2021, equation 3)."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scaling: float
+        ctx: Any, x: Tensor, inner: Tensor | None, up: Tensor | None, by_weight: Linear, by_transpose: Linear
     ) -> Tensor:
-        flat = x.reshape(-1, x.shape[-1])  # (T, D_in)
-        inner = flat @ down.T  # (T, r)
-        output = nn.functional.linear(flat, weight, bias).addmm_(inner, up.T, alpha=scaling)
-        ctx.save_for_backward(flat, weight, down, up, inner)
-        ctx.scaling, ctx.shape = scaling, x.shape
-        return output.view(*x.shape[:-1], -1)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None, Tensor, Tensor, None]:
-        flat, weight, down, up, inner = ctx.saved_tensors
-        grad = grads[0].reshape(-1, weight.shape[0])  # (T, D_out)
-        grad_inner = (grad @ up) * ctx.scaling  # (T, r)
-        grad_x = None
-        if ctx.needs_input_grad[0]:
-            grad_x = (grad @ weight).addmm_(grad_inner, down).view(ctx.shape)
-        return grad_x, None, None, grad_inner.T @ flat, (grad.T @ inner) * ctx.scaling, None
-
-
-def lean_lora(model: Any, adapter: str = "default") -> None:
-    """Let a PEFT model's float LoRA layers without dropout compute as above; others are left as they are.
-
-    Args:
-        model: A PEFT model that is going to be trained; changed in place.
-        adapter: Name of its one active adapter.
-    """
-    for module in model.modules():
-        if isinstance(module, LoraLinear) and _is_plain(module, adapter):
-            module.forward = _forward(module, adapter)
-
-
-def _is_plain(module: Any, adapter: str) -> bool:
-    base = module.get_base_layer()
-    return (
-        type(base) is nn.Linear
-        and isinstance(module.lora_dropout[adapter], nn.Identity)
-        and not module.lora_variant
-        and base.weight.dtype == module.lora_A[adapter].weight.dtype
-    )
-
-
-def _forward(module: Any, adapter: str) -> Any:
-    base, down, up = module.get_base_layer(), module.lora_A[adapter], module.lora_B[adapter]
-    scaling = module.scaling[adapter]
-
-    def forward(x: Tensor, *_: Any, **__: Any) -> Tensor:
-        output: Tensor = _LowRankUpdate.apply(  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            x, base.weight, base.bias, down.weight, up.weight, scaling
-        )
+        output = by_weight(x)
+        if inner is not None and up is not None:
+            output.addmm_(inner, up.T)
+            ctx.save_for_backward(inner, up)
+        ctx.by_transpose = by_transpose
         return output
 
-    return forward
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
+        grad = grads[0]
+        grad_x = ctx.by_transpose(grad) if ctx.needs_input_grad[0] else None
+        if not ctx.saved_tensors:
+            return grad_x, None, None, None, None
+        inner, up = ctx.saved_tensors
+        return grad_x, grad @ up, grad.T @ inner, None, None
+
+
+def frozen_with_gradient(weight: Tensor, bias: Tensor | None = None) -> Linear:
+    """Return a frozen linear layer through which a gradient flows to its input."""
+    by_weight, by_transpose = frozen_linear(weight, bias), frozen_linear(weight.T.contiguous())
+
+    def layer(x: Tensor) -> Tensor:
+        output: Tensor = _Updated.apply(x, None, None, by_weight, by_transpose)  # type: ignore[no-untyped-call]
+        return output
+
+    return layer
+
+
+def tuned_decoder(model: Any, adapter: str = "default") -> Decoder | None:
+    """Write out a PEFT model for training, None if it is of an unknown kind; its frozen layers are freed.
+
+    Args:
+        model: A PEFT model whose LoRA parameters are going to be trained; it cannot be run itself any more.
+        adapter: Name of its one active adapter.
+    """
+
+    def make_linear(modules: Sequence[Any]) -> Linear:
+        layer = _tuned_linear(modules, adapter)
+        for base in map(_base, modules):
+            base.weight = nn.Parameter(torch.empty(0), requires_grad=False)
+        return layer
+
+    return build_decoder(model, make_linear)
+
+
+def _base(module: Any) -> Any:
+    return module.get_base_layer() if isinstance(module, LoraLinear) else module
+
+
+def _tuned_linear(modules: Sequence[Any], adapter: str) -> Linear:
+    bases = [_base(module) for module in modules]
+    weight, bias = side_by_side(bases)
+    tuned = [module for module in modules if isinstance(module, LoraLinear)]
+    if not tuned:
+        return frozen_with_gradient(weight, bias)
+    by_weight, by_transpose = frozen_linear(weight, bias), frozen_linear(weight.T.contiguous())
+    scaling = tuned[0].scaling[adapter]
+    untouched = {id(m): torch.zeros(len(b.weight), 0) for m, b in zip(modules, bases, strict=True)}
+
+    def layer(x: Tensor) -> Tensor:
+        inner = torch.cat([m.lora_dropout[adapter](x) @ m.lora_A[adapter].weight.T for m in tuned], dim=1) * scaling
+        # Each layer's update reaches its own outputs alone.
+        up = torch.block_diag(
+            *(m.lora_B[adapter].weight if isinstance(m, LoraLinear) else untouched[id(m)] for m in modules)
+        )
+        output: Tensor = _Updated.apply(x, inner, up, by_weight, by_transpose)  # type: ignore[no-untyped-call]
+        return output
+
+    return layer

@@ -16,6 +16,11 @@ from torch import Tensor
 from handful.llm.protocol import Sampling
 from handful.seeding import array_stream
 
+_RUN = 64
+"""Neighbouring tokens looked at together when the top k are found."""
+_CROWDED = 0.875
+"""Rows that have stopped leave the batch when they are more than an eighth of it: to leave, all others are copied."""
+
 Step = Callable[[Tensor, Tensor], Tensor]
 """(tokens (B,), rows of the previous step that they continue (B,)) -> next logits (B, V)."""
 
@@ -27,7 +32,7 @@ def sample_rows(
 
     Args:
         first_logits: Logits after each one's prompt, shape (n_seeds, V).
-        step: Advances the model; rows that have stopped are no longer among those it gets.
+        step: Advances the model; most rows that have stopped are no longer among those it gets.
         seeds: One per continuation.
         sampling: Temperature, top_k and the token limit.
         stop: Tokens that end a continuation, bool, shape (V,).
@@ -38,26 +43,46 @@ def sample_rows(
     limit = sampling.max_new_tokens
     uniform = torch.from_numpy(np.stack([array_stream(seed, "tokens").random(limit) for seed in seeds]))  # (n, T)
     written: list[list[int]] = [[] for _ in seeds]
-    active = torch.arange(len(seeds))
+    texts = torch.arange(len(seeds))  # which text each row of the batch belongs to
+    going = torch.ones(len(seeds), dtype=torch.bool)
     logits = first_logits
     for position in range(limit):
-        tokens = _draw(logits, uniform[active, position], sampling)
-        for row, token in zip(active.tolist(), tokens.tolist(), strict=True):
-            written[row].append(token)
-        going = (~stop[tokens]).nonzero().squeeze(-1)
-        active = active[going]
-        if not len(active) or position + 1 == limit:
+        tokens = _draw(logits, uniform[texts, position], sampling)
+        for text, token in zip(texts[going].tolist(), tokens[going].tolist(), strict=True):
+            written[text].append(token)
+        going &= ~stop[tokens].cpu()
+        if not going.any() or position + 1 == limit:
             break
-        logits = step(tokens[going], going)
-    unfinished = set(active.tolist())
-    return [(ids, row not in unfinished) for row, ids in enumerate(written)]
+        rows = torch.arange(len(texts))
+        if int(going.sum()) <= _CROWDED * len(texts):
+            rows = going.nonzero().squeeze(-1)
+            texts, going = texts[rows], going[rows]
+        logits = step(tokens[rows], rows)
+    unfinished = set(texts[going].tolist())
+    return [(ids, text not in unfinished) for text, ids in enumerate(written)]
 
 
 def _log_probs(logits: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
     """Return log-probabilities and ids of the top-k tokens, both (B, k), likeliest first."""
     k = sampling.top_k if 0 < sampling.top_k < logits.shape[-1] else logits.shape[-1]
-    values, ids = logits.float().topk(k, dim=-1)
+    values, ids = _top_k(logits.float(), k)
     return (values / sampling.temperature).log_softmax(-1), ids
+
+
+def _top_k(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k largest logits and their ids, both (B, k), largest first.
+
+    The k largest of a row lie in the k runs of neighbours with the largest maxima: only those runs are sorted.
+    """
+    n_runs = logits.shape[-1] // _RUN
+    if n_runs * _RUN != logits.shape[-1] or k * 4 > n_runs:
+        values, ids = logits.topk(k, dim=-1)
+        return values, ids
+    runs = logits.view(len(logits), n_runs, _RUN)
+    best = runs.amax(-1).topk(k, dim=-1, sorted=False).indices  # (B, k)
+    within = runs.gather(1, best[..., None].expand(-1, -1, _RUN)).flatten(1)
+    values, places = within.topk(k, dim=-1)
+    return values, best.gather(1, places // _RUN) * _RUN + places % _RUN
 
 
 def _draw(logits: Tensor, uniform: Tensor, sampling: Sampling) -> Tensor:

@@ -48,7 +48,7 @@ def prompts_of(texts: list[str], *, demonstrations: int = 0) -> list[Prompt]:
 @pytest.mark.parametrize("share", [True, False])
 def test_scores_equal_the_plain_forward_pass(tiny_loaded: LoadedModel, name: str, share: bool) -> None:
     prompts = [*prompts_of([*texts_of(12, 60), ""]), *prompts_of(texts_of(5, 60, 1), demonstrations=4)]
-    llm = LocalLLM(tiny_loaded, share_prefix=share)
+    llm = LocalLLM(tiny_loaded, own_layers=share)
     expected = plain_scores(tiny_loaded, prompts, TARGETS[name])
     assert np.ptp(expected, axis=0).max() > 1e-3
     assert np.abs(llm.score(prompts, TARGETS[name]) - expected).max() < 1e-4
@@ -62,13 +62,13 @@ def test_scores_do_not_depend_on_batching(tiny_loaded: LoadedModel, name: str, s
     counts = [len(encode_text(f" {text}", tiny_loaded.tokenizer)) for text in texts]
     assert min(counts) < 10
     assert max(counts) > 250
-    llm, prompts = LocalLLM(tiny_loaded, share_prefix=share), prompts_of(texts)
+    llm, prompts = LocalLLM(tiny_loaded, own_layers=share), prompts_of(texts)
     together = llm.score(prompts, TARGETS[name])
     every = range(0, 200, 1 if share and name != "single" else 5)
     alone = np.concatenate([llm.score([prompts[i]], TARGETS[name]) for i in every])
     assert np.abs(alone - together[every]).max() < 1e-4
     for budget in (1, 700, 100_000):
-        other = LocalLLM(tiny_loaded, share_prefix=share, tokens_per_batch=budget)
+        other = LocalLLM(tiny_loaded, own_layers=share, tokens_per_batch=budget)
         assert np.abs(other.score(prompts[:40], TARGETS[name]) - together[:40]).max() < 1e-4
 
 
@@ -133,7 +133,7 @@ SAMPLINGS = [Sampling(14, 1.0, k, beams) for k in (0, 1, 50) for beams in (1, 2)
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda s: f"k{s.top_k}-beams{s.num_beams}")
 @pytest.mark.parametrize("share", [True, False])
 def test_texts_depend_on_their_seed_alone(tiny_loaded: LoadedModel, sampling: Sampling, share: bool) -> None:
-    llm = LocalLLM(tiny_loaded, share_prefix=share)
+    llm = LocalLLM(tiny_loaded, own_layers=share)
     prompt = generation_prompt(TASK, "good", TASK.examples[:2])
     seeds = [11, 5, 99, 1234567, 0]
     together = llm.generate([prompt] * 5, seeds, sampling)
@@ -147,7 +147,7 @@ def test_texts_depend_on_their_seed_alone(tiny_loaded: LoadedModel, sampling: Sa
 @pytest.mark.parametrize("beams", [1, 2])
 @pytest.mark.parametrize("share", [True, False])
 def test_prompts_written_together_do_not_mix(tiny_loaded: LoadedModel, beams: int, share: bool) -> None:
-    llm, sampling = LocalLLM(tiny_loaded, share_prefix=share), Sampling(20, top_k=0, num_beams=beams)
+    llm, sampling = LocalLLM(tiny_loaded, own_layers=share), Sampling(20, top_k=0, num_beams=beams)
     kinds = [generation_prompt(TASK, label, TASK.examples[:n]) for label in TASK.label_names for n in (0, 2, 6)]
     prompts = [kinds[i] for i in (0, 1, 0, 2, 3, 5, 4, 1, 0, 5)]
     seeds = list(range(10, 20))
@@ -160,7 +160,7 @@ def test_prompts_written_together_do_not_mix(tiny_loaded: LoadedModel, beams: in
 def test_sharing_the_prefix_writes_the_same_texts(tiny_loaded: LoadedModel, beams: int) -> None:
     prompt, sampling = generation_prompt(TASK, "bad", TASK.examples[4:]), Sampling(16, num_beams=beams)
     shared, plain = (
-        LocalLLM(tiny_loaded, share_prefix=on).generate([prompt] * 12, range(12), sampling) for on in (True, False)
+        LocalLLM(tiny_loaded, own_layers=on).generate([prompt] * 12, range(12), sampling) for on in (True, False)
     )
     assert shared == plain
 
@@ -178,14 +178,6 @@ def test_lines_end_at_newline_or_limit(tiny_loaded: LoadedModel, beams: int) -> 
     assert all(1 <= g.n_tokens <= 50 for g in finished)
     added = tiny_loaded.tokenizer.all_special_tokens
     assert not any(token in g.text for g in written for token in added)
-
-
-def test_the_usual_attention_is_back_after_sharing(tiny_loaded: LoadedModel) -> None:
-    before = tiny_loaded.model.config._attn_implementation
-    llm = LocalLLM(tiny_loaded, share_prefix=True)
-    llm.score(prompts_of(["a"]), TARGETS["multi"])
-    llm.generate([generation_prompt(TASK, "good", ())], [1], Sampling(4))
-    assert tiny_loaded.model.config._attn_implementation == before == "sdpa"
 
 
 def test_what_it_says_of_itself(tiny_loaded: LoadedModel) -> None:
@@ -220,11 +212,11 @@ def test_real_model_scores_equal_alone_batched_shared_and_plain(packaged_model: 
     assert max(LocalLLM(packaged_model).count_tokens(texts)) > 40
     prompts = prompts_of(texts)
     targets = (" positive", " positively dull", " New", " New York")
-    together = LocalLLM(packaged_model, share_prefix=True).score(prompts, targets)
+    together = LocalLLM(packaged_model, own_layers=True).score(prompts, targets)
     some = range(0, 200, 10)
-    unshared = LocalLLM(packaged_model, share_prefix=False).score([prompts[i] for i in some], targets)
+    unshared = LocalLLM(packaged_model, own_layers=False).score([prompts[i] for i in some], targets)
     assert np.abs(unshared - together[some]).max() < 1e-4
-    llm = LocalLLM(packaged_model, share_prefix=True)
+    llm = LocalLLM(packaged_model, own_layers=True)
     alone = np.concatenate([llm.score([prompts[i]], targets) for i in some])
     assert np.abs(alone - together[some]).max() < 1e-4
     few = [0, 198, 199]
