@@ -22,7 +22,11 @@ TORCH = {
     "llm/lora",
     "llm/packing",
     "llm/sampling",
-    "llm/shared_prefix",
+    "llm/attention",
+    "llm/bodies",
+    "llm/decoder",
+    "llm/linear",
+    "llm/tree_attention",
     "adapter_loss",
     "train",
 }

@@ -22,7 +22,7 @@ _ROWS = 256
 
 def has_packed_kernels() -> bool:
     """Return whether this build of PyTorch can multiply by packed weights."""
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return bool(torch._C._has_mkldnn) and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def frozen_linear(weight: Tensor, bias: Tensor | None = None, precision: Precision = "float32") -> Linear:
@@ -51,4 +51,4 @@ def _int8(weight: Tensor, bias: Tensor | None) -> Linear:
     quantised = torch.quantize_per_channel(weight, scales, zero_points, 0, torch.qint8)
     packed = torch.ops.quantized.linear_prepack(quantised, bias)
     multiply = torch.ops.quantized.linear_dynamic
-    return lambda x: multiply(x, packed, True)  # type: ignore[no-any-return]  # torch.ops is untyped
+    return lambda x: multiply(x, packed, True)

@@ -18,29 +18,56 @@ from handful.llm.bodies import side_by_side
 from handful.llm.decoder import Decoder, build_decoder
 from handful.llm.linear import Linear, frozen_linear
 
+_Block = tuple[slice, slice]
+"""One layer's columns of `inner` and of the output."""
+
 
 class _Updated(Function):
-    """y = x W^T + bias + inner up^T with frozen W and bias (Hu et al. 2021, equation 3)."""
+    """y = x W^T + bias + inner up^T with frozen W and bias (Hu et al. 2021, equation 3).
+
+    Several layers' outputs stand side by side; each has its own columns of `inner` and of y.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, inner: Tensor | None, up: Tensor | None, by_weight: Linear, by_transpose: Linear
+        ctx: Any,
+        x: Tensor,
+        by_weight: Linear,
+        by_transpose: Linear,
+        blocks: Sequence[_Block],
+        inner: Tensor,
+        *ups: Tensor,
     ) -> Tensor:
         output = by_weight(x)
-        if inner is not None and up is not None:
-            output.addmm_(inner, up.T)
-            ctx.save_for_backward(inner, up)
-        ctx.by_transpose = by_transpose
+        for (own, written), up in zip(blocks, ups, strict=True):
+            output[:, written].addmm_(inner[:, own], up.T)
+        ctx.save_for_backward(inner, *ups)
+        ctx.by_transpose, ctx.blocks = by_transpose, blocks
         return output
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
-        grad = grads[0]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        grad, (inner, *ups) = grads[0], ctx.saved_tensors
         grad_x = ctx.by_transpose(grad) if ctx.needs_input_grad[0] else None
-        if not ctx.saved_tensors:
-            return grad_x, None, None, None, None
-        inner, up = ctx.saved_tensors
-        return grad_x, grad @ up, grad.T @ inner, None, None
+        grad_inner = torch.empty_like(inner)
+        grad_ups = []
+        for (own, written), up in zip(ctx.blocks, ups, strict=True):
+            torch.mm(grad[:, written], up, out=grad_inner[:, own])
+            grad_ups.append(grad[:, written].T @ inner[:, own])
+        return grad_x, None, None, None, grad_inner, *grad_ups
+
+
+class _Frozen(Function):
+    """y = x W^T + bias, with a gradient for x alone."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, by_weight: Linear, by_transpose: Linear) -> Tensor:
+        ctx.by_transpose = by_transpose
+        return by_weight(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.by_transpose(grads[0]), None, None
 
 
 def frozen_with_gradient(weight: Tensor, bias: Tensor | None = None) -> Linear:
@@ -48,7 +75,7 @@ def frozen_with_gradient(weight: Tensor, bias: Tensor | None = None) -> Linear:
     by_weight, by_transpose = frozen_linear(weight, bias), frozen_linear(weight.T.contiguous())
 
     def layer(x: Tensor) -> Tensor:
-        output: Tensor = _Updated.apply(x, None, None, by_weight, by_transpose)  # type: ignore[no-untyped-call]
+        output: Tensor = _Frozen.apply(x, by_weight, by_transpose)  # type: ignore[no-untyped-call]
         return output
 
     return layer
@@ -82,16 +109,23 @@ def _tuned_linear(modules: Sequence[Any], adapter: str) -> Linear:
     if not tuned:
         return frozen_with_gradient(weight, bias)
     by_weight, by_transpose = frozen_linear(weight, bias), frozen_linear(weight.T.contiguous())
-    scaling = tuned[0].scaling[adapter]
-    untouched = {id(m): torch.zeros(len(b.weight), 0) for m, b in zip(modules, bases, strict=True)}
+    scaling, rank = tuned[0].scaling[adapter], tuned[0].r[adapter]
+    ends = torch.tensor([len(base.weight) for base in bases]).cumsum(0).tolist()
+    outputs = [slice(end - len(base.weight), end) for end, base in zip(ends, bases, strict=True)]
+    written = [columns for columns, module in zip(outputs, modules, strict=True) if isinstance(module, LoraLinear)]
+    blocks = [(slice(i * rank, (i + 1) * rank), columns) for i, columns in enumerate(written)]
+
+    dropped = any(not isinstance(module.lora_dropout[adapter], nn.Identity) for module in tuned)
 
     def layer(x: Tensor) -> Tensor:
-        inner = torch.cat([m.lora_dropout[adapter](x) @ m.lora_A[adapter].weight.T for m in tuned], dim=1) * scaling
-        # Each layer's update reaches its own outputs alone.
-        up = torch.block_diag(
-            *(m.lora_B[adapter].weight if isinstance(m, LoraLinear) else untouched[id(m)] for m in modules)
-        )
-        output: Tensor = _Updated.apply(x, inner, up, by_weight, by_transpose)  # type: ignore[no-untyped-call]
+        downs = [m.lora_A[adapter].weight for m in tuned]
+        if dropped:  # each layer drops inputs of its own
+            kept = [m.lora_dropout[adapter](x) for m in tuned]
+            inner = torch.cat([part @ down.T for part, down in zip(kept, downs, strict=True)], dim=1)
+        else:
+            inner = x @ torch.cat(downs).T
+        ups = [m.lora_B[adapter].weight for m in tuned]
+        output: Tensor = _Updated.apply(x, by_weight, by_transpose, blocks, inner * scaling, *ups)  # type: ignore[no-untyped-call]
         return output
 
     return layer

@@ -1,7 +1,8 @@
 """Attention of a packed training row, with gradients: each example sees the shared prefix and itself.
 
 A dense mask over the packed row would multiply every example with every other: for eight news articles six times what
-is needed. Here the examples stand side by side for the attention alone, padded, behind one copy of the prefix.
+is needed. Here the prefix and the examples stand side by side for the attention alone, padded, each example behind the
+one copy of the prefix's keys and values.
 """
 
 from __future__ import annotations
@@ -20,102 +21,111 @@ from handful.llm.packing import Packed
 
 @dataclass(frozen=True)
 class TreeAttention:
-    """Attention within one packed row; made by `tree_attention`."""
+    """Attention within one packed row of T tokens, P of them a shared prefix; made by `tree_attention`.
+
+    R rows (the prefix, if there is one, and the examples) of L padded places, each seeing K = P + L keys. Indices count
+    heads of tokens: token t's head h of the queries, keys and values is t * (H + 2 H_kv) + h.
+    """
 
     heads: Heads
     n_prefix: int
-    places: Tensor
-    """Which own token stands at each padded place, shape (B * L,); padding repeats the example's last token."""
-    slots: Tensor
-    """At which padded place each own token stands, shape (T - P,)."""
-    prefix_bias: Tensor
-    """0 where a prefix token sees another, -inf elsewhere, shape (1, 1, P, P)."""
+    queries: Tensor
+    """Which query stands at each place, shape (R * H * L,); padding repeats a row's last token."""
+    keys: Tensor
+    """Which key a row sees, shape (R * H_kv * K,)."""
+    outputs: Tensor
+    """At which place each query stands, shape (T * H,)."""
+    own_keys: Tensor
+    """At which place each key behind the prefix stands, shape ((T - P) * H_kv,)."""
     bias: Tensor
-    """The same for own tokens and what they see, shape (B, 1, L, P + L)."""
+    """0 where a query sees a key, else -inf, shape (R * H_kv, H / H_kv * L, K)."""
 
     def __call__(self, layer: int, qkv: Tensor) -> Tensor:
         """See `decoder.Attend`."""
-        prefix, own = qkv[: self.n_prefix], qkv[self.n_prefix :]
-        rows: Tensor = _Placed.apply(own, self.places, self.slots)  # type: ignore[no-untyped-call]
-        query, key, value = self.heads.split(rows.view(len(self.bias), -1, *qkv.shape[1:]))
-        if not self.n_prefix:
-            return self._taken(_attend(query, key, value, self.bias))
-        first_query, first_key, first_value = (part[None] for part in self.heads.split(prefix))
-        keys = torch.cat([first_key.expand(len(key), -1, -1, -1), key], dim=1)
-        values = torch.cat([first_value.expand(len(value), -1, -1, -1), value], dim=1)
-        own_output = self._taken(_attend(query, keys, values, self.bias))
-        return torch.cat([_attend(first_query, first_key, first_value, self.prefix_bias)[0], own_output])
-
-    def _taken(self, outputs: Tensor) -> Tensor:
-        taken: Tensor = _Taken.apply(outputs.flatten(0, 1), self.slots)  # type: ignore[no-untyped-call]
-        return taken
+        attended: Tensor = _TreeAttention.apply(qkv, self)  # type: ignore[no-untyped-call]
+        return attended
 
 
 def tree_attention(heads: Heads, packed: Packed) -> TreeAttention:
-    """Lay out the examples of a packed row side by side."""
-    owners = packed.owners
-    n_prefix = int((owners < 0).sum())
-    lengths = owners[n_prefix:].bincount()
-    starts = n_prefix + lengths.cumsum(0) - lengths
-    place = torch.arange(int(lengths.max()))
-    real = place < lengths[:, None]  # (B, L)
-    tokens = starts[:, None] + torch.minimum(place, lengths[:, None] - 1)  # (B, L), into the packed row
-    seen = torch.cat([torch.arange(n_prefix).expand(len(lengths), -1), tokens], dim=1)  # (B, P + L)
-    exists = torch.cat([torch.ones(len(lengths), n_prefix, dtype=torch.bool), real], dim=1)
-    mask = packed.mask[0, 0]
-    allowed = mask[tokens[:, :, None], seen[:, None]] & exists[:, None]
+    """Lay out a packed row for its attention."""
+    n_prefix = int((packed.owners < 0).sum())
+    row_of = packed.owners + int(n_prefix > 0)  # (T,)
+    lengths = row_of.bincount()
+    starts = lengths.cumsum(0) - lengths
+    n_rows, length = len(lengths), int(lengths.max())
+    place = torch.arange(length)
+    tokens = starts[:, None] + torch.minimum(place, lengths[:, None] - 1)  # (R, L)
+    exists = place < lengths[:, None]
+    own = exists & (torch.arange(n_rows) >= int(n_prefix > 0))[:, None]  # the prefix's row has no keys behind it
+    seen = torch.cat([torch.arange(n_prefix).expand(n_rows, -1), tokens], dim=1)  # (R, K)
+    visible = torch.cat([torch.ones(n_rows, n_prefix, dtype=torch.bool), own], dim=1)
+    allowed = packed.mask[0, 0][tokens[:, :, None], seen[:, None]] & visible[:, None]  # (R, L, K)
     # Padding sees something, so that its softmax is a number; nobody reads it.
-    allowed[:, :, 0] |= ~real
+    allowed[:, :, 0] |= ~exists
+    bias = torch.zeros(allowed.shape).masked_fill_(~allowed, float("-inf"))
+    n_kinds = heads.n_heads + 2 * heads.n_kv_heads
+    query_heads, key_heads = torch.arange(heads.n_heads), torch.arange(heads.n_kv_heads)
+    rows, places = row_of[:, None], (torch.arange(len(row_of)) - starts[row_of])[:, None]
+    n_keys = seen.shape[1]
+    own_keys = (rows * heads.n_kv_heads + key_heads) * n_keys + n_prefix + places
     return TreeAttention(
         heads=heads,
         n_prefix=n_prefix,
-        places=(tokens - n_prefix).flatten(),
-        slots=real.flatten().nonzero().squeeze(-1),
-        prefix_bias=_bias(mask[None, None, :n_prefix, :n_prefix]),
-        bias=_bias(allowed[:, None]),
+        queries=(tokens[:, None] * n_kinds + query_heads[:, None]).flatten(),
+        keys=(seen[:, None] * n_kinds + heads.n_heads + key_heads[:, None]).flatten(),
+        outputs=((rows * heads.n_heads + query_heads) * length + places).flatten(),
+        own_keys=own_keys[n_prefix:].flatten(),
+        bias=bias[:, None].repeat(1, heads.n_heads, 1, 1).view(n_rows * heads.n_kv_heads, -1, n_keys),
     )
 
 
-def _bias(allowed: Tensor) -> Tensor:
-    return torch.zeros(allowed.shape).masked_fill_(~allowed, float("-inf"))
-
-
-def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-    """Attend with query (B, L, H, d) to key and value (B, K, H_kv, d); returns (B, L, H d)."""
-    n_rows, length, n_heads, head_dim = query.shape
-    n_kv_heads = key.shape[2]
-    shape = (n_rows, length, n_kv_heads, n_heads // n_kv_heads, head_dim)
-    # The heads of a group are queries against the same keys.
-    folded = query.reshape(shape).permute(0, 2, 3, 1, 4).reshape(n_rows, n_kv_heads, -1, head_dim)
-    scores = (folded * (1 / math.sqrt(head_dim))) @ key.permute(0, 2, 3, 1)  # (B, H_kv, group * L, K)
-    scores = scores.view(n_rows, n_kv_heads, shape[3], length, -1) + bias[:, :, None]
-    outputs = scores.softmax(-1).view(n_rows, n_kv_heads, -1, key.shape[1]) @ value.transpose(1, 2)
-    return outputs.view(n_rows, n_kv_heads, shape[3], length, head_dim).permute(0, 3, 1, 2, 4).reshape(*shape[:2], -1)
-
-
-class _Placed(Function):
-    """Tokens to padded places. No gradient comes back from padding, which nobody sees."""
+class _TreeAttention(Function):
+    """Softmax attention; the heads of a group are queries against the same keys."""
 
     @staticmethod
-    def forward(ctx: Any, tokens: Tensor, places: Tensor, slots: Tensor) -> Tensor:
-        ctx.save_for_backward(slots)
-        return tokens.index_select(0, places)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return grads[0].index_select(0, ctx.saved_tensors[0]), None, None
-
-
-class _Taken(Function):
-    """Padded places back to tokens."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, slots: Tensor) -> Tensor:
-        ctx.save_for_backward(slots)
-        ctx.n_rows = len(rows)
-        return rows.index_select(0, slots)
+    def forward(ctx: Any, qkv: Tensor, layout: TreeAttention) -> Tensor:
+        n_groups, n_queries, n_keys = layout.bias.shape
+        flat = qkv.view(-1, qkv.shape[-1])
+        query = flat.index_select(0, layout.queries).view(n_groups, n_queries, -1)
+        key = flat.index_select(0, layout.keys).view(n_groups, n_keys, -1)
+        value = flat.index_select(0, layout.keys + layout.heads.n_kv_heads).view(n_groups, n_keys, -1)
+        scores = torch.baddbmm(layout.bias, query, key.transpose(1, 2), alpha=_scale(layout))
+        weights = scores.softmax(-1)
+        ctx.save_for_backward(query, key, value, weights)
+        ctx.layout = layout
+        attended = torch.bmm(weights, value).view(-1, qkv.shape[-1])
+        return attended.index_select(0, layout.outputs).view(len(qkv), -1)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        whole = grads[0].new_zeros(ctx.n_rows, *grads[0].shape[1:])
-        return whole.index_copy_(0, ctx.saved_tensors[0], grads[0]), None
+        query, key, value, weights = ctx.saved_tensors
+        layout: TreeAttention = ctx.layout
+        dim = query.shape[-1]
+        grad = torch.zeros_like(query)
+        grad.view(-1, dim).index_copy_(0, layout.outputs, grads[0].reshape(-1, dim))
+        grad_weights = torch.bmm(grad, value.transpose(1, 2))
+        grad_value = torch.bmm(weights.transpose(1, 2), grad)
+        grad_scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
+        grad_query = torch.bmm(grad_scores, key)
+        grad_key = torch.bmm(grad_scores.transpose(1, 2), query)
+        heads = layout.heads
+        result = query.new_empty(len(grads[0]), heads.n_heads + 2 * heads.n_kv_heads, dim)
+        to_query, to_key, to_value = heads.split(result)
+        torch.mul(
+            grad_query.view(-1, dim).index_select(0, layout.outputs).view(to_query.shape), _scale(layout), out=to_query
+        )
+        torch.mul(_to_tokens(grad_key, layout), _scale(layout), out=to_key)
+        to_value.copy_(_to_tokens(grad_value, layout))
+        return result, None
+
+
+def _scale(layout: TreeAttention) -> float:
+    return 1 / math.sqrt(layout.heads.head_dim)
+
+
+def _to_tokens(grad: Tensor, layout: TreeAttention) -> Tensor:
+    """Bring the gradient of the keys or values from the rows to the tokens, (T, H_kv, d): a prefix's rows add up."""
+    n_kv_heads, dim = layout.heads.n_kv_heads, grad.shape[-1]
+    own = grad.view(-1, dim).index_select(0, layout.own_keys).view(-1, n_kv_heads, dim)
+    prefix = grad.view(-1, n_kv_heads, *grad.shape[1:])[:, :, : layout.n_prefix].sum(0).transpose(0, 1)
+    return torch.cat([prefix, own])

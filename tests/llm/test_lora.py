@@ -1,58 +1,98 @@
+"""Training through the written-out layers against PEFT's own forward and backward."""
+
 from __future__ import annotations
 
 import copy
 from typing import Any
 
 import peft
+import pytest
 import torch
 from torch import Tensor, nn
 
-from handful.llm.lora import lean_lora
+from handful.llm.label_trie import build_label_trie
+from handful.llm.lora import frozen_with_gradient, tuned_decoder
+from handful.llm.packing import Packed, pack
+from handful.llm.tree_attention import tree_attention
+from tests.llm.test_decoder import model_of
+
+PREFIX = [5, 6, 7, 8]
+TEXTS = [[1, 2], [3, 1, 4, 1, 5, 9], [2, 6, 5]]
+MULTI = build_label_trie([[7, 8], [7, 9, 2], [4]], [0])
 
 
-class TwoLayers(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Linear(16, 32)
-        self.second = nn.Linear(32, 8, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        output: Tensor = self.second(torch.tanh(self.first(x)))
-        return output
-
-
-def peft_model(dropout: float = 0.0) -> Any:
-    torch.manual_seed(0)
-    config = peft.LoraConfig(r=4, lora_alpha=8, lora_dropout=dropout, target_modules=["first", "second"])
-    model = peft.get_peft_model(TwoLayers(), config)
+def peft_model(kind: str, modules: Any, dropout: float = 0.0) -> Any:
+    config = peft.LoraConfig(r=4, lora_alpha=8, lora_dropout=dropout, target_modules=modules, task_type="CAUSAL_LM")
+    model = peft.get_peft_model(model_of(kind, {}), config)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             nn.init.normal_(parameter)
     return model
 
 
-def gradients(model: Any, x: Tensor) -> dict[str, Tensor]:
-    model(x).square().sum().backward()
+def by_peft(model: Any, packed: Packed) -> Tensor:
+    states: Tensor = (
+        model.get_base_model()
+        .model(packed.ids, attention_mask=packed.mask, position_ids=packed.positions, use_cache=False)
+        .last_hidden_state[0]
+    )
+    return states
+
+
+def gradients(model: Any, states: Tensor) -> dict[str, Tensor]:
+    (states * torch.linspace(-1, 1, states.numel()).view(states.shape)).sum().backward()  # type: ignore[no-untyped-call]
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
-def test_lean_layers_have_peft_s_values_and_gradients() -> None:
-    usual = peft_model()
-    lean = copy.deepcopy(usual)
-    lean_lora(lean)
-    x = torch.randn(3, 5, 16, requires_grad=True)
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
+@pytest.mark.parametrize("modules", ["all-linear", ["q_proj", "v_proj"]], ids=["all", "attention"])
+@pytest.mark.parametrize("share", [True, False])
+def test_states_and_gradients_are_peft_s(kind: str, modules: Any, share: bool) -> None:
+    usual = peft_model(kind, modules)
+    ours = copy.deepcopy(usual)
+    packed = pack(PREFIX, TEXTS, MULTI, share_prefix=share)
+    decoder = tuned_decoder(ours)
+    assert decoder is not None
+    expected = by_peft(usual, packed)
+    states = decoder(packed.ids[0], packed.positions[0], tree_attention(decoder.heads, packed))
+    assert torch.allclose(states, expected, atol=1e-4)
+    wanted, found = gradients(usual, expected), gradients(ours, states)
+    assert wanted.keys() == found.keys()
+    assert len(found) == 3 * 2 * (7 if modules == "all-linear" else 2)
+    for name, gradient in wanted.items():
+        assert torch.allclose(found[name], gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max())), name
+
+
+def test_only_wanted_states_are_computed_at_the_end() -> None:
+    model = peft_model("llama", "all-linear")
+    decoder = tuned_decoder(model)
+    assert decoder is not None
+    packed = pack(PREFIX, TEXTS, None)
+    attend = tree_attention(decoder.heads, packed)
+    whole = decoder(packed.ids[0], packed.positions[0], attend)
+    assert torch.allclose(
+        decoder(packed.ids[0], packed.positions[0], attend, packed.ends), whole[packed.ends], atol=1e-5
+    )
+
+
+def test_dropout_falls_on_the_update_alone() -> None:
+    packed = pack(PREFIX, TEXTS, None)
+    model = peft_model("llama", "all-linear", dropout=0.5)
+    plain = by_peft(model.eval(), packed).detach()
+    decoder = tuned_decoder(model.train())
+    assert decoder is not None
+    attend = tree_attention(decoder.heads, packed)
+    draws = torch.stack([decoder(packed.ids[0], packed.positions[0], attend).detach() for _ in range(3)])
+    assert not torch.allclose(draws[0], draws[1])
+    model.eval()
+    assert torch.allclose(decoder(packed.ids[0], packed.positions[0], attend), plain, atol=1e-4)
+
+
+def test_a_gradient_flows_through_a_frozen_layer() -> None:
+    weight, x = torch.randn(5, 7), torch.randn(3, 7, requires_grad=True)
+    frozen_with_gradient(weight)(x).square().sum().backward()  # type: ignore[no-untyped-call]
     also_x = x.detach().clone().requires_grad_()
-    assert torch.equal(usual(x), lean(also_x))
-    expected, found = gradients(usual, x), gradients(lean, also_x)
-    assert expected.keys() == found.keys()
-    assert len(found) == 4
-    assert all(torch.allclose(expected[name], found[name], atol=1e-6) for name in expected)
-    assert torch.allclose(x.grad, also_x.grad, atol=1e-6)  # type: ignore[arg-type]
-
-
-def test_layers_with_dropout_stay_peft_s() -> None:
-    model = peft_model(dropout=0.1)
-    forwards = [type(module).forward for module in model.modules() if hasattr(module, "lora_A")]
-    lean_lora(model)
-    assert len(forwards) == 2
-    assert not any("forward" in vars(module) for module in model.modules() if hasattr(module, "lora_A"))
+    (also_x @ weight.T).square().sum().backward()  # type: ignore[no-untyped-call]
+    assert x.grad is not None
+    assert also_x.grad is not None
+    assert torch.allclose(x.grad, also_x.grad, atol=1e-5)
