@@ -41,6 +41,8 @@ class ClassifierSpec:
     """Calibration: nats taken off each label's log-probability."""
     base_model: str
     base_model_fingerprint: str
+    layers: int | None = None
+    """How many of the base model's lowest layers it has; None is all."""
 
 
 def classifier_spec(
@@ -62,6 +64,7 @@ def classifier_spec(
         shift=None,
         base_model=base_model,
         base_model_fingerprint=base_model_fingerprint,
+        layers=recipe.train.layers,
     )
 
 
@@ -86,10 +89,11 @@ def classifier_files(
         "shift": None if spec.shift is None else list(spec.shift),
         "base_model": spec.base_model,
         "base_model_fingerprint": spec.base_model_fingerprint,
+        "layers": spec.layers,
         "versions": {name: version(name) for name in ("handful", "torch", "transformers", "peft")},
     }
-    # A shift per label cannot be said in decision.json: its probabilities would not be this classifier's.
-    if spec.format != "plain" or any(spec.shift or ()):
+    # Neither a shift per label nor fewer layers can be said in decision.json: it would answer otherwise.
+    if spec.format != "plain" or any(spec.shift or ()) or spec.layers is not None:
         control = None
     card = _model_card(spec, facts, speaks_decision=control is not None)
     files = {SPEC_FILE: _json(values), "README.md": card.encode("utf-8", "surrogatepass")}
@@ -131,6 +135,7 @@ def read_classifier(directory: Path) -> ClassifierSpec:
             shift=None if values["shift"] is None else tuple(values["shift"]),
             base_model=values["base_model"],
             base_model_fingerprint=values["base_model_fingerprint"],
+            layers=values.get("layers"),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise AdapterError(f"damaged {SPEC_FILE}: {error!r}", where=str(directory), mend=_REMAKE) from error
@@ -198,7 +203,7 @@ def _model_card(spec: ClassifierSpec, facts: Mapping[str, Any], speaks_decision:
         if speaks_decision
         else [
             '`pipeline("decision")` of transformers cannot use it: that needs labels of one token,',
-            "the plain prompt, and no calibration shift.",
+            "the plain prompt, all layers, and no calibration shift.",
             "",
         ]
     )

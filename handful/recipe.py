@@ -149,6 +149,8 @@ class TrainRecipe:
     """Gradients are clipped to this norm."""
     real_weight: float = 2.0
     """Weight of a real example; a synthetic one has its verdict's weight."""
+    layers: int | None = None
+    """Keep only so many of the model's lowest layers in the classifier: faster, less accurate; null keeps all."""
     soft_targets: bool = False
     """Train on the judge's label probabilities instead of the one label."""
 
@@ -165,6 +167,7 @@ class TrainRecipe:
             self.max_grad_norm,
         )
         _require(0 <= self.warmup_fraction < 1, "train.warmup_fraction must be in [0, 1)", self.warmup_fraction)
+        _require(self.layers is None or self.layers >= 1, "train.layers must be at least 1, or null", self.layers)
         _require(self.real_weight > 0, "train.real_weight must be above 0", self.real_weight)
 
 

@@ -13,7 +13,7 @@ from handful.progress import Progress, stop_if_asked
 from handful.records import Candidate, Example, LabelScores
 from handful.run import Run, fingerprint
 
-_WRITTEN_AT_ONCE = 160
+_WRITTEN_AT_ONCE = 192
 """Candidates written side by side, the unit that is saved: a step costs little more for many rows than for few."""
 _JUDGED_AT_ONCE = 64
 """Candidates scored together, the unit that is saved. Fixed, because a score's last bits depend on its batch."""

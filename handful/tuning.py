@@ -91,7 +91,9 @@ def tuned_classifier(job: Job, files: Mapping[str, bytes]) -> Classifier:
     with tempfile.TemporaryDirectory() as folder:
         for name, data in files.items():
             (Path(folder) / name).write_bytes(data)
-        return Classifier(job.engine.tuned(Path(folder), max_text_tokens=spec.max_text_tokens), spec)
+        return Classifier(
+            job.engine.tuned(Path(folder), max_text_tokens=spec.max_text_tokens, layers=spec.layers), spec
+        )
 
 
 @dataclass(frozen=True)

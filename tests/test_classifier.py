@@ -9,11 +9,13 @@ import peft
 import pytest
 from transformers import AutoModelForCausalLM
 
+from handful.calibration import softmax
 from handful.classifier import Classifier
 from handful.classifier_files import classifier_spec
 from handful.errors import AdapterError, ModelError
 from handful.llm.engine import open_engine
 from handful.llm.loading import load_model
+from handful.llm.protocol import Precision
 from handful.progress import Silent
 from handful.prompts import classification_prompt
 from handful.run import open_run
@@ -128,3 +130,38 @@ def test_another_base_model_is_refused_and_a_moved_one_is_found(
     assert found == pytest.approx(expected, abs=1e-6)
     with pytest.raises(AdapterError, match="not a classifier directory"):
         Classifier.load(tmp_path)
+
+
+def test_fewer_layers_are_the_lowest_ones_with_their_adapter(tiny_model_dir: Path, tmp_path: Path) -> None:
+    overrides = ("train.min_steps=12", "train.learning_rate=0.01", "train.layers=1")
+    job = job_of(TASK, open_engine(str(tiny_model_dir), device="cpu"), *overrides)
+    with open_run(tmp_path / "run", {"identity": {}, "environment": {}}) as run:
+        directory = tune_classifier(job, real_rows(TASK, job.recipe), [], run, Silent())
+    assert not (directory / "decision.json").exists()  # it would be used with all layers
+    classifier, texts = Classifier.load(directory, device="cpu"), ["lovely film", "dull", ""]
+    base = load_model(str(tiny_model_dir), device="cpu")
+    base.model.model.layers = base.model.model.layers[:1]
+    base.model.config.num_hidden_layers = 1
+    model = peft.PeftModel.from_pretrained(base.model, str(directory)).eval()
+    prompts = [classification_prompt(classifier.spec.prefix, text) for text in texts]
+    scores = plain_scores(replace(base, model=model), prompts, classifier.spec.targets)
+    assert np.abs(classifier.predict_proba(texts) - softmax(scores)).max() < 1e-4
+
+
+def test_more_layers_than_there_are_is_refused(tiny_model_dir: Path, tmp_path: Path) -> None:
+    job = job_of(TASK, open_engine(str(tiny_model_dir), device="cpu"), "train.layers=3")
+    with (
+        open_run(tmp_path / "run", {"identity": {}, "environment": {}}) as run,
+        pytest.raises(ModelError, match="cannot be cut to 3 layers: it has 2 layers"),
+    ):
+        tune_classifier(job, real_rows(TASK, job.recipe), [], run, Silent())
+
+
+@pytest.mark.parametrize(("precision", "most"), [("bfloat16", 0.02), ("int8", 0.05)])
+def test_less_precision_is_near_and_its_cost_can_be_asked(directory: Path, precision: Precision, most: float) -> None:
+    exact = Classifier.load(directory, device="cpu")
+    short = Classifier.load(directory, device="cpu", precision=precision)
+    texts = ["lovely film", "dull plot", "warm", "the music was too loud"]
+    distance = np.abs(exact.predict_proba(texts) - short.predict_proba(texts)).max()
+    assert 1e-7 < distance < most
+    assert short.agreement(exact, texts) == np.mean(np.equal(short.predict(texts), exact.predict(texts)))

@@ -109,8 +109,8 @@ class RecordingEngine:
 
         return self.inner.train(plan, checkpoints, counted)
 
-    def tuned(self, directory: Path, *, max_text_tokens: int) -> LLM:
-        return self.inner.tuned(directory, max_text_tokens=max_text_tokens)
+    def tuned(self, directory: Path, *, max_text_tokens: int, layers: int | None = None) -> LLM:
+        return self.inner.tuned(directory, max_text_tokens=max_text_tokens, layers=layers)
 
     def control_tokens(self, targets: tuple[str, ...]) -> ControlTokens | None:
         return None

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 DeviceChoice = Literal["auto", "cpu", "cuda", "mps"]
 DtypeChoice = Literal["auto", "float32", "bfloat16", "float16"]
+PrecisionChoice = Literal["float32", "bfloat16", "int8"]
 MOST_SHOTS = 64
 """Examples per label that are used without being asked for: more do not fit in a prompt."""
 PAPER_SHOTS = 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from handful.cli.console import tell_warning
-from handful.cli.options import DeviceChoice, DtypeChoice, takes
+from handful.cli.console import tell, tell_warning
+from handful.cli.options import DeviceChoice, DtypeChoice, PrecisionChoice, takes
 from handful.cli.stopping import stopping_gently
 from handful.cli.watching import watching
 from handful.errors import DataError, RunError
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from handful.cli.watching import Watch
     from handful.prediction_files import Rows, Written
 
+_COMPARED_TEXTS = 200
+"""First texts that are labelled in full precision too, where less of it is asked for."""
+_LEAST_AGREEMENT = 0.99
 InputFormat = Literal["csv", "tsv", "jsonl", "parquet"]
 OutputChoice = Literal["csv", "tsv", "jsonl"]
 
@@ -48,6 +53,9 @@ class PredictOptions:
     load_in_4bit: Annotated[bool, typer.Option("--load-in-4bit", help="Quantise the base model (bitsandbytes).")] = (
         False
     )
+    precision: Annotated[
+        PrecisionChoice, typer.Option(help="Of matrix products on a CPU; what less of it costs is measured and said.")
+    ] = "float32"
 
 
 def register(app: typer.Typer) -> None:
@@ -68,13 +76,19 @@ def _predict(options: PredictOptions) -> None:
         options.source, text_column=options.text_column, id_column=options.id_column, format=options.input_format
     )
     rows = _first_checked(rows)
-    classifier = Classifier.load(
+    load = functools.partial(
+        Classifier.load,
         directory,
         base_model=options.base_model,
         device=options.device,
         dtype=options.dtype,
         load_in_4bit=options.load_in_4bit,
     )
+    classifier = load(precision=options.precision)
+    if options.precision != "float32":
+        first = list(itertools.islice(rows, _COMPARED_TEXTS))
+        rows = itertools.chain(first, rows)
+        _say_agreement(options.precision, classifier, load(), [text for _, text in first])
     with stopping_gently() as stop, watching(stop, as_json=False) as watch:
         watch.start("predict", None, "texts")
         written = _written(options, directory, classifier, rows, watch)
@@ -84,10 +98,19 @@ def _predict(options: PredictOptions) -> None:
         tell_warning(f"{written.cut} of the texts were longer than {limit} tokens: their middle was left out")
 
 
+def _say_agreement(precision: str, classifier: Classifier, exact: Classifier, texts: list[str]) -> None:
+    if not texts:
+        return
+    agreement = classifier.agreement(exact, texts)
+    tell(f"{precision}: the same label as in float32 on {agreement:.1%} of the first {len(texts)} texts")
+    if agreement < _LEAST_AGREEMENT:
+        tell_warning(
+            f"less than {_LEAST_AGREEMENT:.0%} agree; leave out --precision for what the classifier was made as"
+        )
+
+
 def _first_checked(rows: Rows) -> Rows:
     """Read the first row at once: a missing file or column should not wait until the model is loaded."""
-    import itertools
-
     first = next(rows, None)
     return iter(()) if first is None else itertools.chain([first], rows)
 
@@ -117,7 +140,7 @@ def _written(options: PredictOptions, directory: Path, classifier: Classifier, r
         identity = "stdin"
     else:
         columns = (options.text_column, options.id_column, options.input_format, written_as)
-        numbers = (options.base_model, options.device, options.dtype, options.load_in_4bit)
+        numbers = (options.base_model, options.device, options.dtype, options.load_in_4bit, options.precision)
         identity = prediction_identity(Path(options.source), directory, *columns, *numbers)
     return predict_to_file(classifier, rows, options.output, written_as, identity, watch, resume=options.resume)
 

@@ -108,8 +108,8 @@ def _scored(method: Method, job: Job, pool: Sequence[str], run: Run, progress: P
 def _open(method: Method, job: Job, run: Run, progress: Progress) -> Classifier:
     limit = job.recipe.prompt.max_text_tokens
     if method.trained_on == "real_and_synthetic":
-        tuned = job.engine.tuned(run.adapter_dir, max_text_tokens=limit)
-        return Classifier(tuned, read_classifier(run.adapter_dir))
+        spec = read_classifier(run.adapter_dir)
+        return Classifier(job.engine.tuned(run.adapter_dir, max_text_tokens=limit, layers=spec.layers), spec)
     if method.trained_on == "real":
         rows = real_rows(job.task, job.recipe)
         return tuned_classifier(job, train_files(job, rows, run, progress, stage=_BASELINE))

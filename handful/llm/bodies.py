@@ -12,7 +12,8 @@ from transformers import DynamicCache
 
 from handful.llm.attention import Opening, Prefix, Reading, RowCache, Writing
 from handful.llm.decoder import Decoder, build_decoder
-from handful.llm.linear import Linear, Precision, frozen_linear
+from handful.llm.linear import Linear, frozen_linear
+from handful.llm.protocol import Precision
 
 StepStates = Callable[[Tensor, Tensor], Tensor]
 """(tokens (B,), rows of the previous step that they continue (B,)) -> hidden states (B, D)."""

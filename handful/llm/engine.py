@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from handful.llm.protocol import LLM
+from handful.llm.protocol import LLM, Precision
 from handful.llm.scripted import NAME as SCRIPTED
 from handful.llm.scripted import ScriptedLLM, train_script, tuned_script
 from handful.llm.sources import locate
@@ -47,8 +47,8 @@ class Engine(Protocol):
         """Tune an adapter and return the files of its directory; see `train.train_adapter`."""
         ...
 
-    def tuned(self, directory: Path, *, max_text_tokens: int) -> LLM:
-        """Return the base model with the adapter of a directory."""
+    def tuned(self, directory: Path, *, max_text_tokens: int, layers: int | None = None) -> LLM:
+        """Return the base model, cut to its lowest `layers` if they are given, with the adapter of a directory."""
         ...
 
     def control_tokens(self, targets: tuple[str, ...]) -> ControlTokens | None:
@@ -65,6 +65,8 @@ class LocalEngine:
     dtype: DtypeName = "auto"
     load_in_4bit: bool = False
     expected_fingerprint: str | None = None
+    precision: Precision = "float32"
+    """Of the tuned model's matrix products; writing, checking and training are done in `dtype`."""
 
     def fingerprint(self) -> str:
         """See `Engine.fingerprint`."""
@@ -76,17 +78,20 @@ class LocalEngine:
 
     def train(self, plan: TrainingPlan, checkpoints: CheckpointStore, on_step: OnStep) -> dict[str, bytes]:
         """See `Engine.train`."""
+        from handful.llm.loading import lowest_layers
         from handful.train import train_adapter
 
-        return train_adapter(self.load(), plan, checkpoints=checkpoints, on_step=on_step)
+        _shared_llm.cache_clear()  # two models in memory are one too many; loading takes a second
+        loaded = lowest_layers(self.load(), plan.train.layers)
+        return train_adapter(loaded, plan, checkpoints=checkpoints, on_step=on_step)
 
-    def tuned(self, directory: Path, *, max_text_tokens: int) -> LLM:
+    def tuned(self, directory: Path, *, max_text_tokens: int, layers: int | None = None) -> LLM:
         """See `Engine.tuned`."""
-        from handful.llm.loading import with_adapter
+        from handful.llm.loading import lowest_layers, with_adapter
         from handful.llm.local import LocalLLM
 
-        loaded = with_adapter(self.load(), directory, merge=not self.load_in_4bit)
-        return LocalLLM(loaded, max_text_tokens=max_text_tokens, keep_model=False)
+        loaded = with_adapter(lowest_layers(self.load(), layers), directory, merge=not self.load_in_4bit)
+        return LocalLLM(loaded, max_text_tokens=max_text_tokens, precision=self.precision, keep_model=False)
 
     def control_tokens(self, targets: tuple[str, ...]) -> ControlTokens | None:
         """See `Engine.control_tokens`."""
@@ -138,7 +143,7 @@ class ScriptedEngine:
         """See `Engine.train`."""
         return train_script(plan, checkpoints, on_step)
 
-    def tuned(self, directory: Path, *, max_text_tokens: int) -> LLM:
+    def tuned(self, directory: Path, *, max_text_tokens: int, layers: int | None = None) -> LLM:
         """See `Engine.tuned`."""
         return tuned_script(directory)
 
@@ -153,8 +158,9 @@ def open_engine(
     dtype: DtypeName = "auto",
     load_in_4bit: bool = False,
     expected_fingerprint: str | None = None,
+    precision: Precision = "float32",
 ) -> Engine:
     """Return the engine for a model spec (see `sources.py`), or the stand-in for `scripted`."""
     if name == SCRIPTED:
         return ScriptedEngine()
-    return LocalEngine(name, device, dtype, load_in_4bit, expected_fingerprint)
+    return LocalEngine(name, device, dtype, load_in_4bit, expected_fingerprint, precision)

@@ -26,6 +26,10 @@ _CACHE_LAYOUT = 1
 """Raised when what is written into a cache entry changes; older entries are then not looked at."""
 
 
+_Stamp = tuple[tuple[str, int, int], ...]
+_verified: set[tuple[Path, _Stamp]] = set()
+
+
 def cache_folder() -> Path:
     """Return where de-quantised models are kept: `HANDFUL_CACHE`, else the user's cache directory."""
     chosen = os.environ.get("HANDFUL_CACHE")
@@ -42,8 +46,11 @@ def dequantised(gguf: Path) -> Path:
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{entry}.lock"):
-            if not _verifies(entry):
-                _dequantise(gguf, entry)
+            # Hashing half a gigabyte takes longer than loading it: once a process, unless the files change.
+            if (entry, _sizes_and_times(entry)) not in _verified:
+                if not _verifies(entry):
+                    _dequantise(gguf, entry)
+                _verified.add((entry, _sizes_and_times(entry)))
     except OSError as error:
         raise ModelError(
             f"cannot keep the de-quantised model in {entry.parent}: {error.strerror or error}",
@@ -82,3 +89,8 @@ def _verifies(entry: Path) -> bool:
         return bool(sums) and all(file_hash(entry / name) == digest for name, digest in sums.items())
     except (OSError, ValueError, AttributeError):  # AttributeError: JSON, but no mapping
         return False
+
+
+def _sizes_and_times(entry: Path) -> _Stamp:
+    files = sorted(entry.iterdir()) if entry.is_dir() else []
+    return tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)

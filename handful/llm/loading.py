@@ -91,6 +91,23 @@ def load_model(
     return LoadedModel(model.eval(), tokenizer, spec, source.fingerprint, torch_device, torch_dtype)
 
 
+def lowest_layers(loaded: LoadedModel, n_layers: int | None) -> LoadedModel:
+    """Keep a model's lowest layers, its final norm and its head; the model is changed. None keeps all.
+
+    Raises:
+        ModelError: The model has fewer layers, or they are not where transformers usually puts them.
+    """
+    layers = getattr(loaded.model.base_model, "layers", None)
+    if n_layers is None or layers is None or n_layers > len(layers):
+        if n_layers is None:
+            return loaded
+        has = "its layers cannot be counted" if layers is None else f"it has {len(layers)} layers"
+        raise ModelError(f"{loaded.name!r} cannot be cut to {n_layers} layers: {has}", mend="Set train.layers=null.")
+    loaded.model.base_model.layers = layers[:n_layers]
+    loaded.model.config.num_hidden_layers = n_layers
+    return loaded
+
+
 def load_tokenizer(spec: str) -> Any:
     """Load a model's tokenizer alone; raises ModelError as `load_model` does."""
     return _tokenizer(spec, *_folder(locate(spec)))

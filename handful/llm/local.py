@@ -17,7 +17,7 @@ from handful.llm.label_scores import label_log_probs
 from handful.llm.label_trie import LabelTrie, build_label_trie
 from handful.llm.linear import Linear, frozen_linear
 from handful.llm.packing import token_budget_batches, tree_mask
-from handful.llm.protocol import FloatArray, Generation, OnProgress, Sampling
+from handful.llm.protocol import FloatArray, Generation, OnProgress, Precision, Sampling
 from handful.llm.sampling import Step, beam_sample_rows, sample_rows
 from handful.prompts import EncodedPrompt, Prompt, encode, encode_text
 
@@ -31,10 +31,13 @@ _MAX_PREFIXES = 16
 class LocalLLM:
     """An `LLM` around a loaded transformers model.
 
+    Raises ModelError if `precision` cannot be had.
+
     Args:
         loaded: Model and tokenizer.
         max_text_tokens: Longer queries lose their middle.
         own_layers: Whether to run the layers written out for the CPU; None does so where the model is of a known kind.
+        precision: What matrix products are computed in, where the layers are written out.
         keep_model: Whether the transformers model must stay usable; without it its copy of the layers is freed.
         tokens_per_batch: Budget of own tokens in one forward pass.
     """
@@ -45,6 +48,7 @@ class LocalLLM:
         *,
         max_text_tokens: int = 512,
         own_layers: bool | None = None,
+        precision: Precision = "float32",
         keep_model: bool = True,
         tokens_per_batch: int | None = None,
     ) -> None:
@@ -54,7 +58,13 @@ class LocalLLM:
         self._model = loaded.model.eval()
         on_cpu = loaded.device.type == "cpu"
         self._tokens_per_batch = tokens_per_batch or (1024 if on_cpu else 16384)
-        self._body: Body = TransformersBody(self._model) if own_layers is False else choose_body(self._model)
+        own = own_layers is not False
+        self._body: Body = choose_body(self._model, precision=precision) if own else TransformersBody(self._model)
+        if precision != "float32" and not isinstance(self._body, DecoderBody):
+            raise ModelError(
+                f"precision {precision!r} is for models of a known kind on the CPU, not for {loaded.name!r} here",
+                mend="Leave --precision out; on a GPU --dtype and --load-in-4bit say what is computed in.",
+            )
         if not keep_model and isinstance(self._body, DecoderBody):
             drop_layer_weights(self._model)
         self._prefixes: OrderedDict[tuple[int, ...], Prefix] = OrderedDict()

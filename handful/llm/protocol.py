@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from handful.prompts import Prompt
 
 FloatArray = NDArray[np.float64]
+Precision = Literal["float32", "bfloat16", "int8"]
+"""What matrix products are computed in, on the CPU; everything between them stays float32."""
 OnProgress = Callable[[int], None]
 """Called with the number of items just finished."""
 

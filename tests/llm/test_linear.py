@@ -5,6 +5,7 @@ import torch
 
 from handful.llm import linear
 from handful.llm.linear import frozen_linear
+from handful.llm.protocol import Precision
 
 
 @pytest.mark.parametrize("rows", [1, 7, 300])
@@ -22,9 +23,14 @@ def test_float_layers_are_nn_linear(rows: int, packed: bool, with_bias: bool, mo
     assert torch.allclose(layer(x), expected, atol=1e-5)
 
 
-def test_int8_layers_are_near() -> None:
-    weight, bias, x = torch.randn(64, 96), torch.randn(64), torch.randn(50, 96)
+@pytest.mark.parametrize(("precision", "least", "most"), [("bfloat16", 1e-4, 0.005), ("int8", 1e-4, 0.015)])
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_shorter_numbers_are_near(precision: Precision, least: float, most: float, with_bias: bool) -> None:
+    weight, x = torch.randn(64, 96), torch.randn(50, 96) * torch.logspace(-3, 3, 50)[:, None]
+    bias = torch.randn(64) if with_bias else None
     expected = torch.nn.functional.linear(x, weight, bias)
-    found = frozen_linear(weight, bias, "int8")(x)
-    error = (found - expected).norm() / expected.norm()
-    assert 1e-4 < error < 0.03
+    found = frozen_linear(weight, bias, precision)(x)
+    # Row by row: a row of small numbers must not pay for one of large ones.
+    errors = (found - expected).norm(dim=1) / expected.norm(dim=1)
+    assert least < errors.max() < most
+    assert torch.isfinite(frozen_linear(weight, bias, precision)(torch.zeros(2, 96))).all()

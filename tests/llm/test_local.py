@@ -222,3 +222,8 @@ def test_real_model_scores_equal_alone_batched_shared_and_plain(packaged_model: 
     few = [0, 198, 199]
     plain = plain_scores(packaged_model, [prompts[i] for i in few], targets)
     assert np.abs(plain - together[few]).max() < 1e-4
+
+
+def test_precision_is_refused_where_it_means_nothing(tiny_loaded: LoadedModel) -> None:
+    with pytest.raises(ModelError, match="precision 'int8' is for models of a known kind on the CPU"):
+        LocalLLM(tiny_loaded, precision="int8", own_layers=False)
