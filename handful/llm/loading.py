@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import gc
 import importlib.util
 import sys
 from dataclasses import dataclass
@@ -88,7 +89,20 @@ def load_model(
         raise not_loadable(spec, error) from error
     if not load_in_4bit:
         model = model.to(torch_device)
+    _copy_out_of_file(model)
     return LoadedModel(model.eval(), tokenizer, spec, source.fingerprint, torch_device, torch_dtype)
+
+
+def _copy_out_of_file(model: Any) -> None:
+    """Copy embeddings and norms: the mapped file of all weights stays in memory as long as one is read from it.
+
+    The linear layers' weights are left there, since they are packed elsewhere and dropped.
+    """
+    linear = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Linear)}
+    embeddings = {id(part.weight) for part in (model.get_input_embeddings(), model.get_output_embeddings())}
+    for parameter in model.parameters():
+        if parameter.device.type == "cpu" and (id(parameter) in embeddings or id(parameter) not in linear):
+            parameter.data = parameter.data.clone()
 
 
 def lowest_layers(loaded: LoadedModel, n_layers: int | None) -> LoadedModel:
@@ -140,6 +154,14 @@ def tune_allocator() -> None:
         mallopt(m_trim_threshold, 2**31 - 1)
         mallopt(m_top_pad, 64 << 20)
         mallopt(m_mmap_max, 0)
+
+
+def release_memory() -> None:
+    """Give freed blocks back after all: when a model is done with, they are hundreds of megabytes."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def choose_device(device: DeviceName) -> torch.device:
