@@ -129,3 +129,16 @@ def test_many_rows_need_no_more_memory_than_few(run: Path) -> None:
         )
         peaks.append(int(done.stdout))
     assert peaks[1] < peaks[0] * 1.1, peaks
+
+
+def test_less_precision_says_what_it_costs(tiny_model_dir: Path) -> None:
+    task = write_task(Path(), test=False)
+    small = ["--set", "generate.synthetic_per_label=1", "--set", "train.min_steps=2", "--set", "train.epochs=1"]
+    made = handful("run", task, "--model", tiny_model_dir, "--run", "run", *small, "--set", "filter.method=none")
+    assert made.code == 0, made.err
+    exact = handful("predict", "run", "texts.csv")
+    short = handful("predict", "run", "texts.csv", "--precision", "bfloat16")
+    assert short.code == 0, short.err
+    assert "bfloat16: the same label as in float32 on 100.0% of the first 3 texts" in short.err
+    assert [(e["id"], e["label"]) for e in short.events()] == [(e["id"], e["label"]) for e in exact.events()]
+    assert short.out != exact.out

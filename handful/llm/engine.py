@@ -78,11 +78,10 @@ class LocalEngine:
 
     def train(self, plan: TrainingPlan, checkpoints: CheckpointStore, on_step: OnStep) -> dict[str, bytes]:
         """See `Engine.train`."""
-        from handful.llm.loading import lowest_layers, release_memory
+        from handful.llm.loading import lowest_layers
         from handful.train import train_adapter
 
         _shared_llm.cache_clear()  # two models in memory are one too many, and loading again takes a second
-        release_memory()
         loaded = lowest_layers(self.load(), plan.train.layers)
         return train_adapter(loaded, plan, checkpoints=checkpoints, on_step=on_step)
 
@@ -102,8 +101,9 @@ class LocalEngine:
 
     def load(self) -> LoadedModel:
         """Load the model anew."""
-        from handful.llm.loading import load_model
+        from handful.llm.loading import load_model, release_memory
 
+        release_memory()
         return load_model(
             self.name,
             device=self.device,
