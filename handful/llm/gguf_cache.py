@@ -45,12 +45,12 @@ def dequantised(gguf: Path) -> Path:
     entry = cache_folder() / f"{gguf.stem}-{file_hash(gguf)[:16]}-v{_CACHE_LAYOUT}"
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{entry}.lock"):
-            # Hashing half a gigabyte takes longer than loading it: once a process, unless the files change.
-            if (entry, _sizes_and_times(entry)) not in _verified:
+        if not _is_known_whole(entry):
+            # Reading needs no lock: nobody waits for a process that makes another entry, or hangs.
+            with FileLock(f"{entry}.lock"):
                 if not _verifies(entry):
                     _dequantise(gguf, entry)
-                _verified.add((entry, _sizes_and_times(entry)))
+            _verified.add((entry, _sizes_and_times(entry)))
     except OSError as error:
         raise ModelError(
             f"cannot keep the de-quantised model in {entry.parent}: {error.strerror or error}",
@@ -89,6 +89,14 @@ def _verifies(entry: Path) -> bool:
         return bool(sums) and all(file_hash(entry / name) == digest for name, digest in sums.items())
     except (OSError, ValueError, AttributeError):  # AttributeError: JSON, but no mapping
         return False
+
+
+def _is_known_whole(entry: Path) -> bool:
+    """Hashing half a gigabyte takes longer than loading it: once a process, unless the files change."""
+    stamp = (entry, _sizes_and_times(entry))
+    if stamp not in _verified and _verifies(entry):
+        _verified.add(stamp)
+    return stamp in _verified
 
 
 def _sizes_and_times(entry: Path) -> _Stamp:

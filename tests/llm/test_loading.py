@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from handful.errors import AdapterError, ModelError
-from handful.llm.gguf_cache import cache_folder
+from handful.llm.gguf_cache import cache_folder, dequantised
 from handful.llm.loading import load_model, load_tokenizer, with_adapter
 from handful.llm.sources import locate
 from tests.tiny import make_tiny_model
@@ -275,3 +275,14 @@ def test_an_adapter_of_another_model_is_refused(tiny_model_dir: Path, tmp_path: 
         (tmp_path / missing).unlink()
         with pytest.raises(AdapterError, match="the adapter does not fit"):
             with_adapter(load_model(str(tiny_model_dir), device="cpu"), tmp_path)
+
+
+def test_a_whole_entry_needs_no_lock(fake_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = dequantised(fake_gguf)
+
+    def locked(*_: object) -> None:
+        raise AssertionError("a process that hangs with the lock would hang this one")
+
+    monkeypatch.setattr("handful.llm.gguf_cache.FileLock", locked)
+    monkeypatch.setattr("handful.llm.gguf_cache._verified", set())  # as in another process
+    assert dequantised(fake_gguf) == entry
