@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from pathlib import Path
 
 from benchmarks.speed import machine, parts, results
@@ -18,6 +19,8 @@ from benchmarks.speed.settings import Settings
 
 def main(arguments: list[str]) -> int:
     """Run the benchmark; returns the exit code: 1 if a part failed, the others' figures are then still kept."""
+    # peft asks transformers for an attribute by its old name.
+    warnings.simplefilter("ignore", FutureWarning)
     options = _parser().parse_args(arguments)
     settings = Settings(options.repeats, options.quick, _scratch())
     command = shlex.join(["python", "-m", "benchmarks.speed", *arguments])

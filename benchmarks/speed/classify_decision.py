@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def measure(settings: Settings) -> PartResult:
         directory = tuned_directory(name, STANDARD, settings)
         ours = load_classifier(directory)
         source = locate(MODEL)
-        base = str(dequantised(_gguf_path(source.location))) if source.is_gguf else source.location
+        base = str(dequantised(Path(source.location))) if source.is_gguf else source.location
         decide = pipeline("decision", model=base, decision_config=str(directory), device="cpu")
         asked = texts(name, settings.count(_TEXTS))
         answers = np.array([ask(decide, ours, text) for text in asked])
@@ -40,9 +41,7 @@ def measure(settings: Settings) -> PartResult:
         def our_single_side(_: int, ours: Classifier = ours, asked: list[str] = asked) -> Measurement:
             return timed(lambda: len([ours.predict_proba([text]) for text in asked]))
 
-        def their_side(
-            _: int, decide: Any = decide, ours: Classifier = ours, asked: list[str] = asked
-        ) -> Measurement:
+        def their_side(_: int, decide: Any = decide, ours: Classifier = ours, asked: list[str] = asked) -> Measurement:
             return timed(lambda: len([ask(decide, ours, text) for text in asked]))
 
         batched[name] = alternate(f"decision pipeline, {name}", our_side, their_side, settings.repeats)
@@ -66,9 +65,3 @@ def ask(decide: Any, classifier: Classifier, text: str) -> list[float]:
     question = {"type": "choice", "criteria": dict.fromkeys(classifier.labels)}
     answer = decide({"state": text, "questions": {"label": question}})["label"]["probabilities"]
     return [answer[label] for label in classifier.labels]
-
-
-def _gguf_path(location: str) -> Any:
-    from pathlib import Path
-
-    return Path(location)

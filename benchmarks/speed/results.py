@@ -65,7 +65,7 @@ def merged(old: Mapping[str, Any] | None, new: Mapping[str, Mapping[str, Any]]) 
     figures: dict[str, Any] = dict.fromkeys(FIGURES)
     for part in parts.values():
         figures |= part["figures"]
-    newest = max(parts.values(), key=lambda part: str(part["date"]), default={})
+    newest: Mapping[str, Any] = max(parts.values(), key=lambda part: str(part["date"]), default={})
     about = {key: newest.get(key) for key in ("machine", "versions", "commit", "command", "date")}
     return {**figures, **about, "parts": parts}
 
