@@ -1,4 +1,4 @@
-"""Writing with `model.generate` as its documentation sets up a batch: prompts padded on the left, several end tokens."""
+"""Writing with `model.generate` as its documentation sets up a batch: padded on the left, several end tokens."""
 
 from __future__ import annotations
 

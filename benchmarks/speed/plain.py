@@ -1,7 +1,7 @@
 """The plain Hugging Face loop: the whole prompt of every text through the model, in padded batches, no cache.
 
-As the library's documentation sets up batched scoring: evaluation mode, `inference_mode`, texts sorted by length, padded
-on the left so that all answers stand in the last column, logits of that column alone.
+As the library's documentation sets up batched scoring: evaluation mode, `inference_mode`, texts sorted by length,
+padded on the left so that all answers stand in the last column, logits of that column alone.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The whole job as a straightforward script would do it with transformers and peft: Patwa et al. 2024, to the letter.
 
-Started by `whole_run.py` as a process of its own: a JSON object on stdin (`Request`), one on stdout (`Report`). Texts are
-written with `model.generate`, checked with the plain loop over the whole ICL prompt, and learnt with Trainer. Nothing of
-`handful.llm` is imported: neither its engine nor its allocator and thread settings.
+Started by `whole_run.py` as a process of its own: a JSON object on stdin (`Request`), one on stdout (`Report`). Texts
+are written with `model.generate`, checked with the plain loop over the whole ICL prompt, and learnt with Trainer.
+Nothing of `handful.llm` is imported: neither its engine nor its allocator and thread settings.
 """
 
 from __future__ import annotations
