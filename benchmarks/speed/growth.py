@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.speed.exponents import fitted_exponent, last_exponent
-from benchmarks.speed.growth_axes import Axis, axes
+from benchmarks.speed.growth_axes import Axis, axes, tiny_model
 from benchmarks.speed.growth_plot import plot
 from benchmarks.speed.machine import ROOT
+from benchmarks.speed.models import load_base
 from benchmarks.speed.progress import say
 from benchmarks.speed.settings import PartResult, Settings
 
@@ -23,7 +24,7 @@ def measure(settings: Settings) -> PartResult:
     """Return `growth`: per axis sizes, seconds (medians) and exponents; every repeat is in the measurements."""
     table: dict[str, Any] = {}
     repeats: dict[str, Any] = {}
-    for axis in axes(settings):
+    for axis in axes(settings, load_base(), tiny_model()):
         seconds = [_repeated(axis, size, min(settings.repeats, _REPEATS)) for size in axis.sizes]
         medians = [statistics.median(values) for values in seconds]
         table[axis.name] = row(axis, medians)

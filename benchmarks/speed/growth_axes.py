@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.speed.machine import ROOT
-from benchmarks.speed.models import load_base
 from benchmarks.speed.settings import Settings
 from benchmarks.speed.texts import SEED, few_shot_task, texts
 from handful.classifier import Classifier
@@ -61,9 +60,8 @@ def classifier_of(task: Task, loaded: LoadedModel, shots: int = 0) -> Classifier
     return Classifier(LocalLLM(loaded, max_text_tokens=spec.max_text_tokens), spec)
 
 
-def axes(settings: Settings) -> list[Axis]:
-    """Return every axis; the real model is loaded once."""
-    real, tiny = load_base(), tiny_model()
+def axes(settings: Settings, real: LoadedModel, tiny: LoadedModel) -> list[Axis]:
+    """Return every axis of a real model, and that of texts with a tiny one too."""
 
     def cut(sizes: tuple[int, ...]) -> tuple[int, ...]:
         return sizes[:2] if settings.quick else sizes

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from peft import LoraConfig, get_peft_model
 from torch.utils.data import SequentialSampler
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from benchmarks.speed.plain import left_padded
 
@@ -126,6 +126,7 @@ def train(model: Any, rows: Sequence[Row], settings: HfSettings, n_steps: int) -
             trainer: Trainer = _LabelLoss(settings.label_ids, data_collator=_label_batch(settings.pad), **common)
         else:
             trainer = _InOrder(data_collator=_next_token_batch(settings.pad), **common)
+        trainer.remove_callback(PrinterCallback)  # it writes to stdout, which is for the result
         trainer.train()
     return clock
 
