@@ -44,15 +44,24 @@ def all_versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """Return the commit of the checkout, with `-dirty` where files differ from it; "unknown" without git."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    """Return the commit of the checkout, with `-dirty` where its files differ from it; "unknown" without git.
+
+    Results do not count: they change while a benchmark is taken.
+    """
+    head = _git("rev-parse", "HEAD")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)benchmarks/results")
+    return f"{head}-dirty" if head and changed else head or "unknown"
 
 
 def now() -> str:
     """Return date and time, UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _git(*arguments: str) -> str:
+    """Return what git says about the checkout; nothing where it cannot."""
+    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _cpu_info() -> dict[str, str]:

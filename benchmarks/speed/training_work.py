@@ -106,7 +106,7 @@ def compare(name: str, recipe_name: str, settings: Settings) -> tuple[Comparison
     """Time steps of both sides; the work is examples, one an epoch each."""
     plan = plan_of(name, recipe_name)
     warm, steps = (1, 2) if settings.quick else (_WARM, _STEPS)
-    facts = {"first_loss": _require_same_loss(plan), "steps": steps, "batch_size": plan.train.batch_size}
+    facts = {"first_loss": require_same_loss(plan), "steps": steps, "batch_size": plan.train.batch_size}
 
     def measured(ends: Sequence[float]) -> Measurement:
         return Measurement(steps * plan.train.batch_size, ends[warm + steps - 1] - ends[warm - 1])
@@ -120,7 +120,7 @@ def compare(name: str, recipe_name: str, settings: Settings) -> tuple[Comparison
     return comparison, facts
 
 
-def _require_same_loss(plan: TrainingPlan) -> list[float]:
+def require_same_loss(plan: TrainingPlan) -> list[float]:
     """Return both sides' loss of one example before any update.
 
     Raises:
