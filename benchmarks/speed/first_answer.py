@@ -18,7 +18,7 @@ from benchmarks.speed.texts import texts
 
 def measure(settings: Settings) -> PartResult:
     """Return `first_answer_seconds`: wall time to the first line on stdout, median of the repeats, one text."""
-    directory = tuned_directory("trec", STANDARD, settings) / "adapter"
+    directory = tuned_directory("trec", STANDARD, settings)
     source = settings.scratch / "one-text.jsonl"
     source.write_text(json.dumps({"text": texts("trec", 1)[0]}) + "\n", encoding="utf-8")
     first_line(directory, source)  # whatever the system caches is cached now

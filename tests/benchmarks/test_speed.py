@@ -182,7 +182,7 @@ def test_a_child_is_timed_and_weighed() -> None:
     finished = run(["cat"], "hello")
     assert finished.stdout == "hello"
     assert finished.seconds > 0
-    assert 0 < finished.peak_gb < 1
+    assert 0 < finished.peak_gb < 0.1  # of `cat`, not of this process, which has torch loaded
     with pytest.raises(RuntimeError, match="code 1"):
         run(["false"])
 
