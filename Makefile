@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.handful-ready
 READY_DEV := $(VENV)/.handful-ready-dev
+READY_BENCH := $(VENV)/.handful-ready-bench
+BENCH ?=
 
-.PHONY: demo install dev test test-all lint fix clean
+.PHONY: demo install dev test test-all lint fix bench clean
 
 demo: install  ## the whole job on examples/support-tickets, with the packaged model and the fast recipe
 	$(BIN)/handful run examples/support-tickets/task.yaml --recipe fast --run runs/demo
@@ -26,6 +28,10 @@ $(READY_DEV): $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+$(READY_BENCH): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	touch $@
+
 test: dev  ## the whole suite but what is marked slow
 	$(BIN)/python -m pytest -m 'not slow'
 
@@ -40,6 +46,11 @@ lint: dev
 fix: dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# HANDFUL_DATA names the folder of the sets; BENCH="--only classify,train --repeats 7" measures anew what it names.
+# llama.cpp takes part where `sh benchmarks/speed/llama_cpp.sh` was run.
+bench: $(READY_BENCH)  ## every figure of speed, for hours; the last line is JSON, benchmarks/results/speed.json keeps it
+	$(BIN)/python -m benchmarks.speed --output benchmarks/results/speed.json $(BENCH)
 
 clean:  ## what can be made again; runs stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
