@@ -27,7 +27,7 @@ from handful.task import Task
 
 _TEXTS = 64
 _RECIPE = PRESETS["default"]
-_WRITTEN_AT_ONCE = 160
+_WRITTEN_AT_ONCE = 192
 """As `rounds.py` writes them."""
 
 

@@ -12,7 +12,7 @@ PARTS = {
     "classify.zero_shot": "classify_zero_shot",
     "classify.decision": "classify_decision",
     "classify.gemm": "classify_gemm",
-    "classify.int8": "classify_int8",
+    "classify.precision": "classify_precision",
     "classify.setfit": "classify_setfit",
     "generate.hf": "generate_hf",
     "generate.llama_cpp": "generate_llama_cpp",

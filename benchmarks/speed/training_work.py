@@ -27,9 +27,9 @@ from handful.tuning import training_plan
 
 _SYNTHETIC = 21
 """Per class, in place of which other real examples stand: only their length matters here."""
-_WARM = 3
+_WARM = 2
 """Steps that are not timed."""
-_STEPS = 12
+_STEPS = 6
 _TOLERANCE = 2e-3
 """Of the loss of one example before the first update, in nats."""
 
