@@ -9,3 +9,5 @@ shared machine drifts by half within an hour, and the drift hits both sides of a
 
 To add a figure: write `def measure(settings: Settings) -> PartResult` in a module here and name it in `parts.py`.
 """
+
+import handful.llm  # noqa: F401  # sets how long threads spin, which must be before torch is imported
