@@ -7,3 +7,7 @@ import os
 # step slower where nothing else runs (docs/experiments.md, 2026-11-22). It must be set before torch is first imported;
 # whoever sets it otherwise is obeyed.
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+
+# oneDNN keeps 1,024 compiled kernels, one for each shape it has met: batches of texts have ever new ones, so that a long
+# prediction grew by a hundred megabytes. A forward pass needs four at a time.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
