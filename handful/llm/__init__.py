@@ -8,6 +8,7 @@ import os
 # whoever sets it otherwise is obeyed.
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
-# oneDNN keeps 1,024 compiled kernels, one for each shape it has met, and batches of texts have ever new ones: a long
-# prediction grew by a hundred megabytes. A forward pass needs four at a time.
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+# oneDNN, and PyTorch around it, keep up to 1,024 compiled products each, one for every shape they have met, and batches
+# of texts have ever new ones: a long prediction grew by a hundred megabytes. A forward pass needs four.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
+os.environ.setdefault("LRU_CACHE_CAPACITY", "32")

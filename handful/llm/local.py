@@ -15,7 +15,7 @@ from handful.llm.bodies import Body, DecoderBody, TransformersBody, choose_body,
 from handful.llm.label_scores import label_log_probs
 from handful.llm.label_trie import LabelTrie, build_label_trie
 from handful.llm.linear import Linear, frozen_linear
-from handful.llm.loading import LoadedModel, release_memory
+from handful.llm.loading import LoadedModel
 from handful.llm.packing import token_budget_batches, tree_mask
 from handful.llm.protocol import FloatArray, Generation, OnProgress, Precision, Sampling
 from handful.llm.sampling import Step, beam_sample_rows, sample_rows
@@ -23,9 +23,6 @@ from handful.prompts import EncodedPrompt, Prompt, encode, encode_text
 
 _MAX_PREFIXES = 16
 """Computed prefixes kept: 46 KB a token for SmolLM2-135M, so 500-token prompts are 23 MB each."""
-
-_MANY_PROMPTS = 512
-"""After so many, freed blocks are given back: a stream of ever other batches would fray the heap."""
 
 
 class LocalLLM:
@@ -137,8 +134,6 @@ class LocalLLM:
                 scores[batch] = self._score_batch(prefix, [encoded[i].suffix_ids for i in batch], trie)
                 if on_progress is not None:
                     on_progress(len(batch))
-        if len(prompts) >= _MANY_PROMPTS:
-            release_memory()
         return scores
 
     def label_trie(self, targets: Sequence[str]) -> LabelTrie:
