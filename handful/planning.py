@@ -1,7 +1,7 @@
 """What a run will do and about how long it takes, before it starts: arithmetic on a task and a recipe, no model.
 
-The rates are those of SmolLM2-135M in float32 on two cores of a server CPU; they say what order of magnitude to expect,
-and scale with the size of the model and the speed of the machine.
+The rates are those of SmolLM2-135M in float32 on two cores of a server CPU with AVX-512 (docs/experiments.md, 2026-11-24);
+they say what order of magnitude to expect, and scale with the size of the model and the speed of the machine.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from handful.training_plan import TrainingPlan
 
 TOKENS_PER_WORD = 1.3
 """English text in byte-level BPE vocabularies of about 50,000 tokens; other languages and code need more."""
-WRITTEN_TOKENS_PER_SECOND = 80.0
-"""One token per forward pass, up to 160 texts at once (docs/experiments.md, 2026-11-22)."""
-READ_TOKENS_PER_SECOND = 330.0
-"""Whole texts per forward pass: 0.212 GFLOP a token (the model's config) at 70 GFLOP/s (docs/experiments.md)."""
-TRAINED_TOKENS_PER_SECOND = 165.0
+WRITTEN_TOKENS_PER_SECOND = 560.0
+"""One token per forward pass, up to 192 texts at once: 544 questions of about 16 tokens in 15.6 s."""
+READ_TOKENS_PER_SECOND = 1500.0
+"""Whole texts per forward pass: 0.212 GFLOP a token (the model's config) at 320 to 350 GFLOP/s."""
+TRAINED_TOKENS_PER_SECOND = 600.0
 """Forward and the gradient of the activations: twice the reading, the frozen weights need no gradient."""
-SECONDS_PER_STEP = 0.15
+SECONDS_PER_STEP = 0.05
 """Of a training step however small: optimizer, gradient clipping, Python."""
 PARAMETERS = 134_500_000
 """Of SmolLM2-135M."""
-BYTES_PER_PARAMETER = 4
-"""Float32, the fastest float type on this CPU."""
+BYTES_PER_PARAMETER = 8
+"""Float32, packed once for the forward and once for the backward pass of the training."""
 BASE_BYTES = 600_000_000
 """PyTorch, transformers and the blocks the allocator keeps."""
 BYTES_PER_TRAINED_TOKEN = 1_500_000

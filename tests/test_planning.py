@@ -42,4 +42,4 @@ def test_estimates_grow_with_what_they_are_of() -> None:
     assert measured.minutes > small.minutes
     more = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, epochs=100))
     assert make_plan(task(), more).minutes > small.minutes
-    assert small.memory_bytes == pytest.approx(1.3e9, rel=0.3)
+    assert small.memory_bytes == pytest.approx(1.9e9, rel=0.2)
