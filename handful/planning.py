@@ -1,7 +1,7 @@
 """What a run will do and about how long it takes, before it starts: arithmetic on a task and a recipe, no model.
 
-The rates are those of SmolLM2-135M in float32 on two cores of a server CPU with AVX-512 (docs/experiments.md, 2026-11-24);
-they say what order of magnitude to expect, and scale with the size of the model and the speed of the machine.
+The rates are those of SmolLM2-135M in float32 on two cores of a server CPU with AVX-512 (docs/experiments.md,
+2026-11-24); they say what order of magnitude to expect, and scale with the size of the model and the machine's speed.
 """
 
 from __future__ import annotations
