@@ -47,21 +47,27 @@ class Opening:
 
 @dataclass(frozen=True)
 class Reading:
-    """Attention of padded rows to one prefix and to themselves."""
+    """Attention of rows to one prefix and to themselves: padded here alone, everything else is done per token."""
 
     heads: Heads
     prefix: Prefix
     n_rows: int
     mask: Tensor | None = None
     """Which own token sees which, bool, shape (B, 1, Q, Q); None is causal."""
+    places: Tensor | None = None
+    """Which of the tokens stands at each padded place, shape (B * Q,); None where nothing is padded."""
+    slots: Tensor | None = None
+    """At which padded place each token stands, shape (T,)."""
 
     def __call__(self, layer: int, qkv: Tensor) -> Tensor:
         """See `decoder.Attend`."""
-        rows = qkv.view(self.n_rows, -1, *qkv.shape[1:])
+        padded = qkv if self.places is None else qkv.index_select(0, self.places)
+        rows = padded.view(self.n_rows, -1, *qkv.shape[1:])
         query, key, value = (part.transpose(1, 2) for part in self.heads.split(rows))
         own, own_lse = _over_own(query, key, value, self.mask)
         output = _merged(query, own, own_lse, self.prefix.layers[layer])
-        return output.transpose(1, 2).reshape(len(qkv), -1)
+        outputs = output.transpose(1, 2).reshape(len(padded), -1)
+        return outputs if self.slots is None else outputs.index_select(0, self.slots)
 
 
 @dataclass

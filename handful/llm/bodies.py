@@ -31,13 +31,16 @@ class Body(Protocol):
         """Compute a prefix."""
         ...
 
-    def read(self, prefix: Prefix, ids: Tensor, positions: Tensor, mask: Tensor | None, wanted: Tensor) -> Tensor:
+    def read(
+        self, prefix: Prefix, ids: Tensor, positions: Tensor, lengths: Tensor, mask: Tensor | None, wanted: Tensor
+    ) -> Tensor:
         """Return hidden states of rows behind a prefix.
 
         Args:
             prefix: What all rows begin with.
             ids: Right-padded token ids, shape (B, W).
             positions: Of each token, prefix included, shape (B, W).
+            lengths: How many tokens of each row are real, shape (B,).
             mask: Which own token sees which, bool, shape (B, 1, W, W); None is causal.
             wanted: Which tokens' states are needed, as indices into B * W, shape (N,).
 
@@ -65,10 +68,18 @@ class DecoderBody:
         hidden = self.decoder(torch.tensor(ids), torch.arange(len(ids)), opening, last)
         return Prefix(len(ids), tuple(opening.layers), hidden)
 
-    def read(self, prefix: Prefix, ids: Tensor, positions: Tensor, mask: Tensor | None, wanted: Tensor) -> Tensor:
+    def read(
+        self, prefix: Prefix, ids: Tensor, positions: Tensor, lengths: Tensor, mask: Tensor | None, wanted: Tensor
+    ) -> Tensor:
         """See `Body.read`."""
-        attend = Reading(self.decoder.heads, prefix, len(ids), mask)
-        return self.decoder(ids.flatten(), positions.flatten(), attend, wanted)
+        real = (torch.arange(ids.shape[1]) < lengths[:, None]).flatten()
+        places = real.cumsum(0) - 1  # at padding: the row's last token, which no other one is followed by
+        if bool(real.all()):
+            attend = Reading(self.decoder.heads, prefix, len(ids), mask)
+            return self.decoder(ids.flatten(), positions.flatten(), attend, wanted)
+        slots = real.nonzero().squeeze(-1)
+        attend = Reading(self.decoder.heads, prefix, len(ids), mask, places, slots)
+        return self.decoder(ids.flatten()[slots], positions.flatten()[slots], attend, places[wanted])
 
     def stepper(self, prefixes: Sequence[tuple[Prefix, int]]) -> StepStates:
         """See `Body.stepper`."""
@@ -110,7 +121,9 @@ class TransformersBody:
         layers = tuple((layer.keys, layer.values) for layer in cache.layers)
         return Prefix(len(ids), layers, hidden[:, -1])
 
-    def read(self, prefix: Prefix, ids: Tensor, positions: Tensor, mask: Tensor | None, wanted: Tensor) -> Tensor:
+    def read(
+        self, prefix: Prefix, ids: Tensor, positions: Tensor, lengths: Tensor, mask: Tensor | None, wanted: Tensor
+    ) -> Tensor:
         """See `Body.read`."""
         if mask is not None:
             seen = torch.ones(*mask.shape[:3], prefix.n_tokens, dtype=torch.bool)
@@ -180,7 +193,7 @@ def _agrees(body: DecoderBody, model: Any) -> bool:
     with torch.inference_mode():
         plain = model.base_model(ids[None], use_cache=False).last_hidden_state[0, -1]
         prefix = body.open(ids[:7].tolist())
-        own = body.read(prefix, ids[None, 7:], torch.arange(7, 12)[None], None, torch.tensor([4]))[0]
+        own = body.read(prefix, ids[None, 7:], torch.arange(7, 12)[None], torch.tensor([5]), None, torch.tensor([4]))[0]
     return bool(torch.allclose(plain, own, rtol=1e-3, atol=1e-3 * float(plain.abs().max())))
 
 

@@ -181,7 +181,7 @@ class LocalLLM:
         starts = torch.arange(len(rows)) * width
         at_nodes = (starts + lengths)[:, None] + torch.arange(trie.n_nodes)  # (B, n_nodes)
         wanted = torch.cat([starts + lengths - 1, at_nodes.flatten()])
-        hidden = self._body.read(prefix, ids, positions, mask, wanted)
+        hidden = self._body.read(prefix, ids, positions, lengths + trie.n_nodes, mask, wanted)
         ends, inner = hidden[: len(rows)], hidden[len(rows) :].view(len(rows), trie.n_nodes, hidden.shape[-1])
         result = label_log_probs(ends, inner, self._model.get_output_embeddings().weight, trie)
         return result.double().cpu().numpy()

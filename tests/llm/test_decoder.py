@@ -68,9 +68,9 @@ def test_hidden_states_are_transformers(kind: str, changes: dict[str, Any]) -> N
     prefix = body.open(ids[0, :9].tolist())
     assert torch.allclose(prefix.last_hidden[0], expected[0, 8], atol=1e-4)
     positions = torch.arange(9, 50).repeat(2, 1)
-    wanted = torch.tensor([0, 40, 41, 60, 81])
-    found = body.read(prefix, ids[:, 9:], positions, None, wanted)
-    assert torch.allclose(found, expected[:, 9:].reshape(-1, 32)[wanted], atol=1e-4)
+    for lengths, wanted in (([41, 41], [0, 40, 41, 60, 81]), ([41, 20], [0, 40, 41, 60]), ([3, 41], [2, 41, 81])):
+        found = body.read(prefix, ids[:, 9:], positions, torch.tensor(lengths), None, torch.tensor(wanted))
+        assert torch.allclose(found, expected[:, 9:].reshape(-1, 32)[wanted], atol=1e-4)
 
 
 @pytest.mark.parametrize(("kind", "changes"), UNKNOWN)
