@@ -26,8 +26,7 @@ def measure(settings: Settings) -> PartResult:
     for repeat in range(settings.repeats):
         seconds.append(first_line(directory, source))
         say(f"first answer {repeat + 1}/{settings.repeats}: {seconds[-1]:.2f} s")
-    notes = ("In the benchmark's environment: scikit-learn, which its peers need, is imported by transformers too.",)
-    return PartResult({"first_answer_seconds": statistics.median(seconds)}, {"seconds": seconds}, notes)
+    return PartResult({"first_answer_seconds": statistics.median(seconds)}, {"seconds": seconds})
 
 
 def first_line(directory: Path, source: Path) -> float:
