@@ -14,7 +14,8 @@ from handful.classifier import Classifier
 from handful.classifier_files import classifier_spec
 from handful.errors import AdapterError, ModelError
 from handful.llm.engine import open_engine
-from handful.llm.loading import load_model
+from handful.llm.loading import load_model, with_adapter
+from handful.llm.local import LocalLLM
 from handful.llm.protocol import Precision
 from handful.progress import Silent
 from handful.prompts import classification_prompt
@@ -165,3 +166,10 @@ def test_less_precision_is_near_and_its_cost_can_be_asked(directory: Path, preci
     distance = np.abs(exact.predict_proba(texts) - short.predict_proba(texts)).max()
     assert 1e-7 < distance < most
     assert short.agreement(exact, texts) == np.mean(np.equal(short.predict(texts), exact.predict(texts)))
+
+
+def test_an_adapter_beside_its_model_answers_like_a_merged_one(directory: Path, tiny_model_dir: Path) -> None:
+    classifier, texts = Classifier.load(directory, device="cpu"), ["lovely film", "dull plot", ""]
+    loaded = with_adapter(load_model(str(tiny_model_dir), device="cpu"), directory, merge=False)
+    beside = Classifier(LocalLLM(loaded, max_text_tokens=24), classifier.spec)
+    assert beside.predict_proba(texts) == pytest.approx(classifier.predict_proba(texts), abs=1e-4)

@@ -207,4 +207,5 @@ def with_adapter(loaded: LoadedModel, directory: Path, *, merge: bool = True) ->
             where=str(directory),
             mend="Load it with the base model it was made for.",
         ) from error
-    return dataclasses.replace(loaded, model=model.merge_and_unload().eval() if merge else model.eval())
+    # Not merged, the adapter's layers stand in the base model itself; around it PEFT's wrapper hides the hidden states.
+    return dataclasses.replace(loaded, model=(model.merge_and_unload() if merge else model.get_base_model()).eval())
