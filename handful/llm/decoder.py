@@ -90,7 +90,8 @@ class Decoder:
         return self._normed(x, self.norm)
 
     def _normed(self, x: Tensor, gain: Tensor) -> Tensor:
-        return rms_norm(x, gain.shape, gain, self.epsilon)
+        normed: Tensor = _Normed.apply(x, gain, self.epsilon)  # type: ignore[no-untyped-call]
+        return normed
 
     def _rotated(self, qkv: Tensor, layer: Layer, cos: Tensor, sin: Tensor) -> Tensor:
         if layer.query_norm is not None and layer.key_norm is not None:
@@ -127,6 +128,25 @@ class _Rotated(Function):
         grad = grads[0].clone()
         _rotate(grad[:, : ctx.n_rotated], cos, -sin)
         return grad, None, None, None
+
+
+class _Normed(Function):
+    """y = gain * x / rms(x) (Zhang and Sennrich 2019) with frozen gain; PyTorch's backward takes twice as long."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain: Tensor, epsilon: float) -> Tensor:
+        ctx.save_for_backward(x, gain)
+        ctx.epsilon = epsilon
+        return rms_norm(x, gain.shape, gain, epsilon)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        x, gain = ctx.saved_tensors
+        mean_square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1])
+        inverse = mean_square.add_(ctx.epsilon).rsqrt_()  # (..., 1)
+        grad = grads[0] * gain
+        along = (grad * x).mean(-1, keepdim=True).mul_(inverse).mul_(inverse).neg_()
+        return grad.addcmul_(x, along).mul_(inverse), None, None
 
 
 class _Gated(Function):
