@@ -3,12 +3,15 @@
 The usual way expands the prefix's keys and values to the batch and copies them at every step; at 64 rows and a prefix
 of 500 tokens that is 1.5 GB for SmolLM2-135M. Here the queries of all rows are folded into one matrix against the one
 copy (Juravsky et al. 2024, "Hydragen", section 3.2). CPU only: it needs the log-sum-exp the CPU flash kernel returns.
+Only where rows are read behind a short prefix are its states copied, layer by layer.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -18,6 +21,8 @@ from handful.llm.decoder import Heads
 LayerStates = tuple[Tensor, Tensor]
 """Keys and values of one layer, each (1, n_kv_heads, n_tokens, head_dim)."""
 _GROWTH_TOKENS = 16
+_COPIED_TOKENS = 160
+"""A prefix up to this long is read faster if it is copied to every row: one softmax, and products of one kind."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Reading:
     heads: Heads
     prefix: Prefix
     n_rows: int
+    n_queries: int
     mask: Tensor | None = None
     """Which own token sees which, bool, shape (B, 1, Q, Q); None is causal."""
     places: Tensor | None = None
@@ -64,10 +70,36 @@ class Reading:
         padded = qkv if self.places is None else qkv.index_select(0, self.places)
         rows = padded.view(self.n_rows, -1, *qkv.shape[1:])
         query, key, value = (part.transpose(1, 2) for part in self.heads.split(rows))
-        own, own_lse = _over_own(query, key, value, self.mask)
-        output = _merged(query, own, own_lse, self.prefix.layers[layer])
+        states = self.prefix.layers[layer]
+        if self.prefix.n_tokens <= _COPIED_TOKENS:
+            output = self._behind_copies(query, key, value, states)
+        else:
+            own, own_lse = _over_own(query, key, value, self.mask)
+            output = _merged(query, own, own_lse, states)
         outputs = output.transpose(1, 2).reshape(len(padded), -1)
         return outputs if self.slots is None else outputs.index_select(0, self.slots)
+
+    def _behind_copies(self, query: Tensor, key: Tensor, value: Tensor, states: LayerStates) -> Tensor:
+        """Attend to both at once; the heads of a group are queries against the same keys."""
+        n_rows, n_kv_heads, _, head_dim = key.shape
+        keys, values = (
+            torch.cat([prefix.expand(n_rows, -1, -1, -1), own], dim=2).flatten(0, 1)
+            for prefix, own in zip(states, (key, value), strict=True)
+        )
+        folded = query.reshape(n_rows * n_kv_heads, -1, head_dim)
+        scores = torch.baddbmm(self._bias, folded, keys.transpose(1, 2), alpha=1 / math.sqrt(head_dim))
+        return torch.bmm(scores.softmax(-1), values).view(query.shape)
+
+    @cached_property
+    def _bias(self) -> Tensor:
+        """0 where a query sees a key, else -inf, shape (1 or B * H_kv, H / H_kv * Q, P + Q); the same in every layer."""
+        visible = self.mask
+        if visible is None:
+            visible = torch.ones(1, 1, self.n_queries, self.n_queries, dtype=torch.bool).tril()
+        own = torch.zeros(visible.shape).masked_fill_(~visible, float("-inf"))
+        bias = torch.cat([own.new_zeros(*own.shape[:3], self.prefix.n_tokens), own], dim=3)
+        bias = bias.expand(-1, self.heads.n_heads // self.heads.n_kv_heads, -1, -1).flatten(1, 2)
+        return bias if len(bias) == 1 else bias.repeat_interleave(self.heads.n_kv_heads, 0)
 
 
 @dataclass

@@ -75,8 +75,9 @@ def _int8(weight: Tensor, bias: Tensor | None) -> Linear:
     multiply = torch.ops.onednn.qlinear_pointwise
 
     def layer(x: Tensor) -> Tensor:
-        largest = torch.linalg.vector_norm(x, float("inf"), dim=-1, keepdim=True).clamp_(min=1e-12)
-        levels = (x * (127 / largest)).round_().add_(128).to(torch.uint8)
+        # PyTorch's norm of order infinity takes twenty times as long, its conversion to uint8 three times.
+        largest = torch.maximum(x.amax(-1, keepdim=True), -x.amin(-1, keepdim=True)).clamp_(min=1e-12)
+        levels = (x * (127 / largest)).round_().to(torch.int8).view(torch.uint8).bitwise_xor_(128)
         product: Tensor = multiply(
             levels, 1.0, 128, packed, scales, zero_points, None, 1.0, 0, torch.float32, "none", [], ""
         )

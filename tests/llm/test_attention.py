@@ -45,13 +45,14 @@ def test_a_prefix_sees_itself_and_is_kept() -> None:
     assert torch.equal(opening.layers[0][1][0], value.transpose(0, 1))
 
 
+@pytest.mark.parametrize("n_tokens", [3, 160, 161])
 @pytest.mark.parametrize("masked", [False, True])
-def test_rows_see_the_prefix_and_themselves(masked: bool) -> None:
-    prefix, rows = prefix_of(3), torch.randn(4, 5, 10, 8)
+def test_rows_see_the_prefix_and_themselves(masked: bool, n_tokens: int) -> None:
+    prefix, rows = prefix_of(n_tokens), torch.randn(4, 5, 10, 8)
     own = causal(5).repeat(4, 1, 1)
     if masked:
         own[1::2, 2, 1] = False  # a label node that does not see its sibling
-    attend = Reading(HEADS, prefix, 4, own[:, None] if masked else None)
+    attend = Reading(HEADS, prefix, 4, 5, own[:, None] if masked else None)
     output = attend(LAYER, rows.flatten(0, 1)).view(4, 5, -1)
     for row, seen, found in zip(rows, own, output, strict=True):
         assert torch.allclose(found, usual(*HEADS.split(row), prefix, seen), atol=1e-5)
