@@ -92,7 +92,7 @@ class Reading:
 
     @cached_property
     def _bias(self) -> Tensor:
-        """0 where a query sees a key, else -inf, shape (1 or B * H_kv, H / H_kv * Q, P + Q); the same in every layer."""
+        """0 where a query sees a key, else -inf, shape (1 or B * H_kv, H / H_kv * Q, P + Q)."""
         visible = self.mask
         if visible is None:
             visible = torch.ones(1, 1, self.n_queries, self.n_queries, dtype=torch.bool).tril()

@@ -75,10 +75,10 @@ class DecoderBody:
         real = (torch.arange(ids.shape[1]) < lengths[:, None]).flatten()
         places = real.cumsum(0) - 1  # at padding: the row's last token, which no other one is followed by
         if bool(real.all()):
-            attend = Reading(self.decoder.heads, prefix, *ids.shape, mask)
+            attend = Reading(self.decoder.heads, prefix, len(ids), ids.shape[1], mask)
             return self.decoder(ids.flatten(), positions.flatten(), attend, wanted)
         slots = real.nonzero().squeeze(-1)
-        attend = Reading(self.decoder.heads, prefix, *ids.shape, mask, places, slots)
+        attend = Reading(self.decoder.heads, prefix, len(ids), ids.shape[1], mask, places, slots)
         return self.decoder(ids.flatten()[slots], positions.flatten()[slots], attend, places[wanted])
 
     def stepper(self, prefixes: Sequence[tuple[Prefix, int]]) -> StepStates:
