@@ -75,6 +75,10 @@ class Run:
             raise RunError("reads back other than it was written", where=str(path), mend="Check the disk")
         return rows
 
+    def has_step(self, name: str) -> bool:
+        """Return whether a stage of this name has been finished, for whatever inputs."""
+        return any(self._internal(name, "").parent.glob(f"{name}-*.jsonl"))
+
     def _internal(self, name: str, suffix: str) -> Path:
         if not _NAME.fullmatch(name):
             raise ValueError(f"not a plain name: {name!r}")

@@ -44,6 +44,9 @@ def read_status(directory: Path) -> RunStatus:
         RunError: Not a run directory, or a file in it cannot be read.
     """
     identity = dict(read_manifest(directory)["identity"])
+    if "task_name" not in identity:
+        mend = "Its draws are runs, below `runs`; its table is in tables.md."
+        raise RunError("this is the directory of a benchmark", where=str(directory), mend=mend)
     fault, trained = "", (directory / "adapter").is_dir()
     if trained:
         try:
