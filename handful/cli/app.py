@@ -16,7 +16,15 @@ from typing import Annotated, Any
 import typer
 
 from handful import __version__
-from handful.cli import benchmark_command, estimate_command, info_commands, pipeline_commands, predict_command, task_commands
+from handful.cli import (
+    audit_command,
+    benchmark_command,
+    estimate_command,
+    info_commands,
+    pipeline_commands,
+    predict_command,
+    task_commands,
+)
 from handful.cli.console import say, tell, tell_error
 from handful.errors import HandfulError, Interrupted
 
@@ -43,6 +51,7 @@ for module in (
     task_commands,
     pipeline_commands,
     predict_command,
+    audit_command,
     estimate_command,
     benchmark_command,
     info_commands,
