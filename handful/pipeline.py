@@ -46,6 +46,7 @@ def run_pipeline(job: Job, run: Run, *, until: Stage = "evaluate", progress: Pro
         Interrupted: The progress asked to stop.
     """
     progress = progress or Silent()
+    run.publish_json("task", job.task.to_dict())
     candidates, verdicts = write_and_check(job, run, progress)
     tallies = tally(job.task, candidates, verdicts)
     if until == "generate":
