@@ -58,6 +58,7 @@ def run_pipeline(job: Job, run: Run, *, until: Stage = "evaluate", progress: Pro
         Interrupted: The progress asked to stop.
     """
     progress = progress or Silent()
+    run.publish_json("task", job.task.to_dict())
     written = write_and_check(job, run, progress)
     tallies = tally(job.task, written.candidates, written.verdicts)
     if until == "generate":

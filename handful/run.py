@@ -4,6 +4,7 @@ Killed at any point, the same calls finish the run with the same bytes: fresh an
 (every step is read from its file), and nothing that depends on the clock or on the machine goes into those files.
 
     manifest.json   what the run is (identity) and where it was made (environment)
+    task.json       the task with its examples and test texts
     *.jsonl, ...    the published results; rewritten from the steps
     reviews.jsonl   appended by people, never rewritten
     adapter/        the classifier

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from handful.errors import AdapterError, RunError
+from handful.errors import AdapterError
 from handful.run import read_jsonl, read_manifest
 from handful.storage.directories import verify_directory
-from handful.storage.files import explained
+from handful.storage.jsonl import read_json
 from handful.storage.manifest import LOCK
 
 STAGES = ("generate", "filter", "train", "evaluate")
@@ -55,7 +55,7 @@ def read_status(directory: Path) -> RunStatus:
             fault, trained = error.message, False
     # The training set is published when writing and checking are over.
     chosen = (directory / "training.jsonl").is_file()
-    results = _json(directory / "results.json")
+    results = read_json(directory / "results.json")
     return RunStatus(
         identity=identity,
         done={"generate": chosen, "filter": chosen, "train": trained, "evaluate": results is not None},
@@ -63,7 +63,7 @@ def read_status(directory: Path) -> RunStatus:
         training_examples=len(_rows(directory / "training.jsonl")),
         adapter_fault=fault,
         results=results,
-        timings=_json(directory / "timings.json"),
+        timings=read_json(directory / "timings.json"),
         holder=_holder(directory),
     )
 
@@ -76,21 +76,6 @@ def _labels(directory: Path) -> dict[str, dict[str, int]]:
 
 def _rows(path: Path) -> list[dict[str, Any]]:
     return read_jsonl(path) if path.is_file() else []
-
-
-def _json(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    with explained(path):
-        data = path.read_bytes()
-    try:
-        value = json.loads(data)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        mend = "Delete it and give the run's command again; it is written anew."
-        raise RunError("damaged", where=str(path), mend=mend)
-    return value
 
 
 def _holder(directory: Path) -> dict[str, Any] | None:

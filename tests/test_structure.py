@@ -199,3 +199,27 @@ def test_functions_are_short(module: str) -> None:
         if isinstance(node, ast.FunctionDef) and node.end_lineno is not None:
             documentation = len((ast.get_docstring(node) or "").splitlines())
             assert node.end_lineno - node.lineno + 1 - documentation <= 50, node.name
+
+
+REPORT_ONLY = {"matplotlib", "wordcloud", "jinja2", "markupsafe", "PIL"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_report_is_a_leaf(module: str) -> None:
+    own = part(module)
+    roots = {name.partition(".")[0] for name in imports(module)}
+    if own == "report":
+        used = {part(name) for name in own_imports(module)}
+        assert not used & (ABOVE | {"llm", "train", "generate", "filter", "tuning"})
+        at_once = {alias for node in tree(module).body for alias in imported_roots(node)}
+        assert not at_once & (REPORT_ONLY - {"markupsafe"}), "imported before it is needed"
+    else:
+        assert not roots & REPORT_ONLY
+        assert own == "cli" or "report" not in {part(name) for name in own_imports(module)}
+
+
+def imported_roots(node: ast.stmt) -> set[str]:
+    """Top packages that a statement itself imports."""
+    if isinstance(node, ast.Import):
+        return {alias.name.partition(".")[0] for alias in node.names}
+    return {str(node.module).partition(".")[0]} if isinstance(node, ast.ImportFrom) else set()

@@ -23,6 +23,7 @@ from handful.cli import (
     info_commands,
     pipeline_commands,
     predict_command,
+    report_command,
     task_commands,
 )
 from handful.cli.console import say, tell, tell_error
@@ -51,6 +52,7 @@ for module in (
     task_commands,
     pipeline_commands,
     predict_command,
+    report_command,
     audit_command,
     estimate_command,
     benchmark_command,

@@ -1,0 +1,40 @@
+"""`handful report`: the page of a run; and the same at the end of `handful run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from handful.cli.console import say
+
+if TYPE_CHECKING:
+    from handful.cli.watching import Watch
+    from handful.run import Run
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("report")(_report)
+
+
+def _report(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
+    """Write report.html of a run anew."""
+    from handful.report.run_report import write_report
+    from handful.run import open_run, read_manifest
+
+    with open_run(run, read_manifest(run)) as opened:
+        say(f"Report: {write_report(opened)}")
+
+
+def report_at_the_end(run: Run, watch: Watch) -> Path | None:
+    """Write the report of a run that is through; if that fails, say so: the run itself stands."""
+    from handful.report.run_report import write_report
+
+    try:
+        return write_report(run)
+    # Hours of work are done by now, and their table is not shown yet.
+    except Exception as error:  # noqa: BLE001
+        watch.warn(f"the report was not written: {error}. `handful report {run.directory}` tries again.")
+        return None
