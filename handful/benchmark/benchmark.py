@@ -57,7 +57,7 @@ def run_benchmark(plan: BenchmarkPlan, run: Run, progress: Progress) -> list[Tas
     run.publish_file("accuracy.csv", accuracy_csv([cell for result in results for cell in result.cells]))
     tables = "\n".join(f"## {result.task.name}\n\n{markdown(result.summaries)}" for result in results)
     run.publish_file("tables.md", tables.encode())
-    run.publish_json("results", [_results_row(plan, result) for result in results])
+    run.publish_json("results", {"tasks": [_results_row(plan, result) for result in results]})
     return results
 
 
@@ -68,6 +68,7 @@ def _measured_draw(
     job = cells[0].handful()
     done = []
     with open_run(directory, {"identity": job.identity(), "environment": environment()}) as own:
+        own.publish_json("task", job.task.to_dict())
         draw = Draw(job, own, progress)
         for cell in cells:
             stop_if_asked(progress)

@@ -103,7 +103,8 @@ def estimate(job: Job, run: Run, n_folds: int, progress: Progress) -> Estimate:
 
 def identity(job: Job, n_folds: int) -> dict[str, object]:
     """Return what an estimate's directory is compared by."""
-    return {"benchmark": 1, "estimate": n_folds, **{f"job_{key}": value for key, value in job.identity().items()}}
+    of_job = {key: value for key, value in job.identity().items() if key != "task_name"}
+    return {"benchmark": 1, "estimate": n_folds, "shots_per_label": None, **of_job}
 
 
 def folds_of(task: Task, n_folds: int, seed: int) -> list[Task]:

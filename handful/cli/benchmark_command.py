@@ -18,6 +18,7 @@ from handful.cli.options import (
     require_handful,
     takes,
 )
+from handful.cli.report_command import report_at_the_end
 from handful.cli.stopping import stopping_gently
 from handful.cli.watching import watching
 from handful.errors import TaskError
@@ -135,14 +136,17 @@ def _benchmark(options: BenchmarkOptions) -> None:
     manifest = {"identity": plan.identity(), "environment": environment()}
     with stopping_gently() as stop, watching(stop, as_json=options.as_json) as watch:
         with open_run(options.output, manifest, force=options.force) as run:
+            watch.keep_in(run)
             results = run_benchmark(plan, run, watch)
+            report = report_at_the_end(run, watch)
     if options.as_json:
-        say_json({"event": "result", "benchmark": str(options.output), "timings": watch.timings})
+        shown = None if report is None else str(report)
+        say_json({"event": "result", "benchmark": str(options.output), "report": shown, "timings": watch.timings})
     else:
-        _show(options.output, results)
+        _show(options.output, results, report)
 
 
-def _show(directory: Path, results: list[TaskResults]) -> None:
+def _show(directory: Path, results: list[TaskResults], report: Path | None) -> None:
     from handful.benchmark.tables import table_of
 
     for result in results:
@@ -150,3 +154,5 @@ def _show(directory: Path, results: list[TaskResults]) -> None:
         show_table(columns, rows, title=f"{result.task.name}, {len(result.task.test or ())} test texts")
     say(f"Cells:  {directory / 'cells.jsonl'}, {directory / 'accuracy.csv'}")
     say(f"Tables: {directory / 'tables.md'}")
+    if report is not None:
+        say(f"Report: {report}")

@@ -51,11 +51,12 @@ def write_benchmark_report(run: Run) -> Path:
 
 def read_benchmark(directory: Path) -> BenchmarkData:
     """Read what a benchmark published; raises RunError if that is nothing."""
-    if not (directory / "results.json").is_file():
+    results = read_json(directory / "results.json")
+    if results is None:
         mend = "Give its command again; it goes on where it stopped."
         raise RunError("the benchmark has no results yet", where=str(directory), mend=mend)
     return BenchmarkData(
-        results=read_json(directory / "results.json"),
+        results=results["tasks"],
         draws=list(read_jsonl(directory / "draws.jsonl")),
         cells=list(read_jsonl(directory / "cells.jsonl")),
         identity=read_manifest(directory)["identity"],

@@ -156,7 +156,7 @@ def test_ours_is_compared_with_the_others_seed_by_seed(tmp_path: Path) -> None:
     assert real.gain_of_ours is not None
     assert real.gain_of_ours.mean == pytest.approx(ours.accuracy.mean - real.accuracy.mean)
     results = json.loads((tmp_path / "bench" / "results.json").read_text())
-    assert results[0]["task"] == "films"
+    assert results["tasks"][0]["task"] == "films"
     assert "| ours (3 + 5) |" in (tmp_path / "bench" / "tables.md").read_text()
 
 
