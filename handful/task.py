@@ -120,14 +120,16 @@ class Task:
         """Raise TaskError, with all counts, if a label has fewer than `least` examples."""
         check_shots(self.examples, self.label_names, least, self.source)
 
-    def sample(self, shots_per_label: int, seed: int) -> Task:
+    def sample(self, shots_per_label: int, seed: int, *, at_most: bool = False) -> Task:
         """Return the task with a few-shot draw of its examples, label by label.
+
+        With `at_most` a label that has fewer gives all it has.
 
         The draw of a label depends on the seed, its name and its set of texts, not on the order of the file.
         A larger draw of the same seed holds the smaller one.
 
         Raises:
-            TaskError: If `shots_per_label` is under 1, or a label has fewer distinct texts.
+            TaskError: If `shots_per_label` is under 1, or a label has fewer distinct texts and may not.
         """
         if shots_per_label < 1:
             raise TaskError(f"shots_per_label is {shots_per_label}", mend="Draw at least 1 example per label.")
@@ -135,7 +137,7 @@ class Task:
         for example in self.examples:
             texts[example.label].add(example.text)
         unique = [Example(text, name) for name in texts for text in texts[name]]
-        check_shots(unique, self.label_names, shots_per_label, self.source)
+        check_shots(unique, self.label_names, 1 if at_most else shots_per_label, self.source)
         drawn: list[Example] = []
         for name in self.label_names:
             pool = sorted(texts[name])

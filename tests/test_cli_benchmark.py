@@ -38,7 +38,7 @@ def test_events_for_programs() -> None:
     ("arguments", "message"),
     [
         (("--methods", "lora_syntetic"), "Did you mean 'lora_synthetic'?"),
-        (("--methods", "lora_real:25"), "at least 25"),
+        (("--methods", "lora_real:25"), "no label has 25 examples, the most is 4"),
         (("--shots-per-label", "5"), "at least 5"),
         (("--seeds", "0"), "--seeds"),
         (("--set", "train.epoch=3"), "epochs"),

@@ -50,9 +50,12 @@ class BenchmarkPlan:
             if not task.test:
                 mend = "Add `test: test.csv` to the task; `handful estimate` says what can be known without."
                 raise TaskError("there are no test texts to measure on", where=task.source or task.name, mend=mend)
-            for shots in {self.shots_per_label, *(method.shots for method in self.methods)}:
-                if isinstance(shots, int):
-                    task.require_shots(shots)
+            task.require_shots(self.shots_per_label or 1)
+            for shots in sorted({method.shots for method in self.methods if isinstance(method.shots, int)}):
+                most = max(len(task.examples_of(label)) for label in task.label_names)
+                if shots > most:
+                    message = f"no label has {shots} examples, the most is {most}"
+                    raise TaskError(message, where=task.source or task.name, mend="Leave that method out.")
 
     def identity(self) -> dict[str, Any]:
         """Return what a benchmark directory is compared by; methods, seeds and tasks may be added to it later."""
@@ -105,7 +108,12 @@ class Cell:
     def job(self) -> Job:
         """Return the job of this cell's classifier: with the examples it is tuned on, shown, or fitted on."""
         shots = self.method.shots
-        task = self.task if shots == "full" else self._drawn(shots or self.plan.shots_per_label)
+        if shots == "full":
+            task = self.task
+        elif shots is not None:  # rare labels give all they have
+            task = self.task.sample(shots, self.seed, at_most=True)
+        else:
+            task = self._drawn(self.plan.shots_per_label)
         return Job(task, self.recipe, self.seed, self.plan.engine)
 
     def _drawn(self, shots: int | None) -> Task:

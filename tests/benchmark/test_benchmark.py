@@ -96,6 +96,13 @@ def test_a_seed_draws_the_examples_and_a_larger_draw_holds_the_smaller() -> None
     assert set(three.examples) != set(cells["lora_synthetic", 1].job().task.examples)
 
 
+def test_a_rare_label_gives_all_it_has() -> None:
+    task = two_label_task()
+    scarce = dataclasses.replace(task, examples=task.examples[:-1])
+    (cell,) = plan_of("lora_real:4", seeds=1, tasks=(scarce,)).cells()
+    assert len(cell.job().task.examples) == 7
+
+
 def test_the_ablations_choose_among_the_same_candidates(tmp_path: Path) -> None:
     engine = RecordingEngine()
     measure(plan_of("lora_synthetic,lora_synthetic_unfiltered,lora_synthetic_random", seeds=1, engine=engine), tmp_path / "all")
