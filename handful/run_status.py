@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from handful.errors import AdapterError
+from handful.errors import AdapterError, RunError
 from handful.run import read_jsonl, read_manifest
 from handful.storage.directories import verify_directory
 from handful.storage.jsonl import read_json

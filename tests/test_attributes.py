@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from handful.attributes import given_attributes, propose_topics
@@ -17,10 +19,21 @@ LENGTH = {"length": ["short", "long"]}
 class Proposing(ScriptedLLM):
     """A scripted LLM that answers with these lines in turn."""
 
-    lines = ("1. The acting", "- acting.", "a topic that has many more words than a topic has", "", '"Music"', "plot")
+    lines: tuple[str, ...] = (
+        "1. The acting",
+        "- acting.",
+        "a topic that has many more words than a topic has",
+        "",
+        '"Music"',
+        "plot",
+    )
 
     def generate(
-        self, prompts: list[Prompt], seeds: list[int], sampling: Sampling, earlier: object = None
+        self,
+        prompts: Sequence[Prompt],
+        seeds: Sequence[int],
+        sampling: Sampling,
+        earlier: Sequence[Sequence[str]] | None = None,
     ) -> list[Generation]:
         return [Generation(self.lines[i % len(self.lines)], i % 6 != 5, 3) for i in range(len(prompts))]
 

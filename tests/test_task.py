@@ -433,7 +433,9 @@ def test_attributes_are_read_as_text(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("value", ["[short, long]", "short", "{length: short}", "{length: []}", "{length: [[a]]}", "{length: }"])
+@pytest.mark.parametrize(
+    "value", ["[short, long]", "short", "{length: short}", "{length: []}", "{length: [[a]]}", "{length: }"]
+)
 def test_attributes_of_another_shape_are_named(tmp_path: Path, value: str) -> None:
     with pytest.raises(TaskError, match=r"task\.yaml:4"):
         load_task(with_attributes(tmp_path, value))

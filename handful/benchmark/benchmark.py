@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from handful.benchmark.cell import measured
-from handful.benchmark.draw_analysis import analysed
 from handful.benchmark.draw import Draw, draw_directory, plain_name
+from handful.benchmark.draw_analysis import analysed
 from handful.benchmark.plan import BenchmarkPlan, Cell
 from handful.benchmark.scoring import ScoredCell, scored
 from handful.benchmark.tables import MethodSummary, accuracy_csv, markdown, summarise
@@ -35,7 +35,8 @@ def run_benchmark(plan: BenchmarkPlan, run: Run, progress: Progress) -> list[Tas
     """Measure every cell of a plan that the benchmark directory does not have, and publish what came out.
 
     Publishes `cells.jsonl` (a line per cell with all that is needed to repeat it), `draws.jsonl` (what was written for
-    each draw, and how good it is), `accuracy.csv`, `tables.md` and `results.json`. Each draw of examples is a run directory of its own, below `runs/`.
+    each draw, and how good it is), `accuracy.csv`, `tables.md` and `results.json`. Each draw of examples is a run
+    directory of its own, below `runs/`.
 
     Raises:
         TaskError: A task has no test texts, or fewer examples than a method asks for.

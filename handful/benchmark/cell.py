@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from handful.benchmark.draw import Draw
+from handful.benchmark.draw import Draw, plain_name
 from handful.benchmark.plan import Cell
 from handful.calibration import FloatArray, estimate_shift
 from handful.classifier import Classifier
@@ -55,7 +55,7 @@ def measured(cell: Cell, draw: Draw) -> dict[str, Any]:
         seconds, milliseconds, tokens, memory, and what is needed to repeat it.
     """
     inputs = [cell.method, cell.job().identity(), draw.job.identity(), cell.plan.encoder, cell.plan.full_epochs]
-    return draw.run.step(f"cell-{cell.method.key.replace(':', '-')}", inputs, lambda: [_measure(cell, draw)])[0]
+    return draw.run.step(f"cell-{plain_name(cell.method.key)}", inputs, lambda: [_measure(cell, draw)])[0]
 
 
 def _measure(cell: Cell, draw: Draw) -> dict[str, Any]:

@@ -34,8 +34,8 @@ def analysed(cell: Cell, run: Run, progress: Progress) -> list[dict[str, Any]]:
 
     Returns:
         `task`, `seed`, `changes` of the recipe, counts, `acceptance` by label, `confusions` (intended by judged),
-        `precision` by the oracle or None, `diversity` of the real texts, the candidates and the kept ones, and, where the
-        recipe is not changed, `words` by label.
+        `precision` by the oracle or None, `diversity` of the real texts, the candidates and the kept ones, and, where
+        the recipe is not changed, `words` by label.
     """
     directory = run.directory / draw_directory(cell)
     if not (directory / "verdicts.jsonl").is_file():
@@ -109,7 +109,9 @@ def _diversity(cell: Cell, candidates: Sequence[Candidate], verdicts: Sequence[V
     groups = {"real": real or examples, "candidates": judged, "kept": kept}
     alike = equal_length({name: texts for name, texts in groups.items() if texts}, cell.seed)
     return {
-        name: dataclasses.asdict(measure_diversity(texts, examples, cell.seed)) for name, texts in alike.items() if texts
+        name: dataclasses.asdict(measure_diversity(texts, examples, cell.seed))
+        for name, texts in alike.items()
+        if texts
     }
 
 
@@ -118,7 +120,9 @@ def _words(cell: Cell, candidates: Sequence[Candidate], verdicts: Sequence[Verdi
     found = {}
     for label in cell.task.label_names:
         real = [example.text for example in cell.task.examples if example.label == label][:_MOST_REAL]
-        kept = [c.text for c, v in zip(candidates, verdicts, strict=True) if v.decision != "rejected" and v.label == label]
+        kept = [
+            c.text for c, v in zip(candidates, verdicts, strict=True) if v.decision != "rejected" and v.label == label
+        ]
         counts = {
             name: Counter(word for text in texts for word in content_words(text))
             for name, texts in (("real", real), ("kept", kept))
@@ -127,7 +131,9 @@ def _words(cell: Cell, candidates: Sequence[Candidate], verdicts: Sequence[Verdi
         found[label] = {
             **{name: dict(counter.most_common(_MOST_WORDS)) for name, counter in counts.items()},
             "more_in_kept": [dataclasses.asdict(entry) for entry in differences[:_DIFFERENCES] if entry.z > 0],
-            "more_in_real": [dataclasses.asdict(entry) for entry in differences[: -_DIFFERENCES - 1 : -1] if entry.z < 0],
+            "more_in_real": [
+                dataclasses.asdict(entry) for entry in differences[: -_DIFFERENCES - 1 : -1] if entry.z < 0
+            ],
         }
     return found
 

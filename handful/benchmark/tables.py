@@ -19,9 +19,10 @@ from handful.task import Task
 
 OURS = "lora_synthetic"
 _CSV = (
-    "task,method,recipe,shots_per_label,synthetic_per_label,seed,n_test,accuracy,macro_f1,ece,ms_per_text,"
-    "prompt_tokens,train_seconds,generate_seconds,calibration,transductive,commit"
-).split(",")
+    *("task", "method", "recipe", "shots_per_label", "synthetic_per_label", "seed", "n_test", "accuracy", "macro_f1"),
+    *("ece", "ms_per_text", "prompt_tokens", "train_seconds", "generate_seconds", "calibration", "transductive"),
+    "commit",
+)
 _DIGITS = {"ms_per_text": 3, "train_seconds": 2, "generate_seconds": 2, "prompt_tokens": 2}
 
 
@@ -47,6 +48,7 @@ class MethodSummary:
     """Means over the seeds of the other columns; None where not every seed has it."""
 
 
+_BRIEF = 6
 _MEANS = (
     "ece",
     "brier",
@@ -75,9 +77,7 @@ def summarise(plan: BenchmarkPlan, task: Task, cells: Sequence[ScoredCell]) -> l
 
 def _by_seed(cells: Sequence[ScoredCell], spec: str, calibration: str) -> dict[int, ScoredCell]:
     return {
-        cell.score.seed: cell
-        for cell in cells
-        if cell.score.spec == spec and cell.score.calibration == calibration
+        cell.score.seed: cell for cell in cells if cell.score.spec == spec and cell.score.calibration == calibration
     }
 
 
@@ -95,8 +95,8 @@ def _summary(
     both = sorted(own.keys() & ours.keys()) if method.key != OURS else []
     gain = None
     if both:
-        right = [[np.array(side[seed].predicted) == gold for seed in both] for side in (ours, own)]
-        gain = paired_difference(*right)
+        ours_right, own_right = ([np.array(side[seed].predicted) == gold for seed in both] for side in (ours, own))
+        gain = paired_difference(ours_right, own_right)
     scores = [cell.score for cell in own.values()]
     shots = plan.shots_per_label or max(len(task.examples_of(label)) for label in task.label_names)
     return MethodSummary(
@@ -133,6 +133,12 @@ def _shown(name: str, value: Any) -> Any:
     if isinstance(value, bool):
         return str(value).lower()
     return round(value, _DIGITS.get(name, 6)) if isinstance(value, float) else "" if value is None else value
+
+
+def brief_table(summaries: Sequence[MethodSummary]) -> tuple[list[str], list[list[str]]]:
+    """Return the columns and rows that fit a terminal."""
+    columns, rows = table_of(summaries)
+    return columns[:_BRIEF], [row[:_BRIEF] for row in rows]
 
 
 def table_of(summaries: Sequence[MethodSummary]) -> tuple[list[str], list[list[str]]]:
@@ -182,4 +188,5 @@ def markdown(summaries: Sequence[MethodSummary]) -> str:
     """Return the table as Markdown, for README and notes."""
     columns, rows = table_of(summaries)
     lines = [columns, ["---"] * len(columns), *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', '\\|') for cell in line)} |\n" for line in lines)
+    escaped = [[cell.replace("|", r"\|") for cell in line] for line in lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in escaped)

@@ -134,11 +134,14 @@ def _benchmark(options: BenchmarkOptions) -> None:
 
     plan = options.make_plan()
     manifest = {"identity": plan.identity(), "environment": environment()}
-    with stopping_gently() as stop, watching(stop, as_json=options.as_json) as watch:
-        with open_run(options.output, manifest, force=options.force) as run:
-            watch.keep_in(run)
-            results = run_benchmark(plan, run, watch)
-            report = report_at_the_end(run, watch)
+    with (
+        stopping_gently() as stop,
+        watching(stop, as_json=options.as_json) as watch,
+        open_run(options.output, manifest, force=options.force) as run,
+    ):
+        watch.keep_in(run)
+        results = run_benchmark(plan, run, watch)
+        report = report_at_the_end(run, watch)
     if options.as_json:
         shown = None if report is None else str(report)
         say_json({"event": "result", "benchmark": str(options.output), "report": shown, "timings": watch.timings})
@@ -147,10 +150,10 @@ def _benchmark(options: BenchmarkOptions) -> None:
 
 
 def _show(directory: Path, results: list[TaskResults], report: Path | None) -> None:
-    from handful.benchmark.tables import table_of
+    from handful.benchmark.tables import brief_table
 
     for result in results:
-        columns, rows = table_of(result.summaries)
+        columns, rows = brief_table(result.summaries)
         show_table(columns, rows, title=f"{result.task.name}, {len(result.task.test or ())} test texts")
     say(f"Cells:  {directory / 'cells.jsonl'}, {directory / 'accuracy.csv'}")
     say(f"Tables: {directory / 'tables.md'}")

@@ -26,7 +26,9 @@ class EstimateOptions(JobOptions):
 
     folds: Annotated[
         int | None,
-        typer.Option(help="Parts the examples are left out in (default: 4, or the examples of the rarest label).", min=2),
+        typer.Option(
+            help="Parts the examples are left out in (default: 4, or the examples of the rarest label).", min=2
+        ),
     ] = None
 
 
@@ -47,10 +49,13 @@ def _estimate(options: EstimateOptions) -> None:
     n_folds = options.folds or max(2, min(_FOLDS, fewest))
     directory = options.run or options.run_directory(job).with_name(f"{options.run_directory(job).name}-estimate")
     manifest = {"identity": identity(job, n_folds), "environment": environment()}
-    with stopping_gently() as stop, watching(stop, as_json=options.as_json) as watch:
-        with open_run(directory, manifest, force=options.force) as run:
-            found = estimate(job, run, n_folds, watch)
-            run.publish_json("estimate", {**dataclasses.asdict(found), "advice": found.advice()})
+    with (
+        stopping_gently() as stop,
+        watching(stop, as_json=options.as_json) as watch,
+        open_run(directory, manifest, force=options.force) as run,
+    ):
+        found = estimate(job, run, n_folds, watch)
+        run.publish_json("estimate", {**dataclasses.asdict(found), "advice": found.advice()})
     if options.as_json:
         say_json({"event": "result", "run": str(directory), **dataclasses.asdict(found), "advice": found.advice()})
     else:

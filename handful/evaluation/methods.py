@@ -111,7 +111,9 @@ def method_of(spec: str) -> Method:
     if found[2] is not None:
         method = dataclasses.replace(method, shots=_shots(method, found[2].strip()))
     changes = [change.strip() for change in (found[3] or "").split(",") if change.strip()]
-    return dataclasses.replace(method, changes=tuple(_N + change if _is_count(change) else change for change in changes))
+    return dataclasses.replace(
+        method, changes=tuple(_N + change if _is_count(change) else change for change in changes)
+    )
 
 
 def _shots(method: Method, shots: str) -> Shots:

@@ -213,9 +213,7 @@ class LocalLLM:
         result = label_log_probs(ends, inner, self._model.get_output_embeddings().weight, trie)
         return result.double().cpu().numpy()
 
-    def _read(
-        self, prefix: Prefix, rows: Sequence[Sequence[int]], trie: LabelTrie | None
-    ) -> tuple[Tensor, Tensor]:
+    def _read(self, prefix: Prefix, rows: Sequence[Sequence[int]], trie: LabelTrie | None) -> tuple[Tensor, Tensor]:
         """Return the states at the rows' ends, (B, D), and at the label tree's nodes behind them, (B, n_nodes, D)."""
         n_nodes = 0 if trie is None else trie.n_nodes
         lengths = torch.tensor([len(row) for row in rows])

@@ -49,6 +49,7 @@ def _fitted(
         log_probs = np.full((len(texts), len(labels)), -np.inf)
         if len(texts):
             log_probs[:, present] = model.predict_log_proba(inputs(texts))
-        return np.maximum(log_probs, -1e3)  # JSON has no infinity
+        scores: FloatArray = np.maximum(log_probs, -1e3)  # JSON has no infinity
+        return scores
 
     return score

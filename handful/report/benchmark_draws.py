@@ -25,8 +25,8 @@ WRITTEN = (
 )
 
 WORDS = (
-    "Real: the training set. Written: the texts that were kept, of the first seed. English function words are left out. "
-    "The differences are log-odds with a Dirichlet prior (Monroe et al. 2008), in standard errors."
+    "Real: the training set. Written: the texts that were kept, of the first seed. English function words are left "
+    "out. The differences are log-odds with a Dirichlet prior (Monroe et al. 2008), in standard errors."
 )
 
 
@@ -55,7 +55,10 @@ def diversity_curve(result: Row, draws: Sequence[Row]) -> Figure | None:
                 if group in row["diversity"]:
                     found[group][row["synthetic_per_label"]].append(row["diversity"][group]["unique_trigrams"])
     lines = [
-        Series({"real": "real", "kept": "written and kept"}[group], tuple(_spread(x, ys) for x, ys in sorted(sizes.items())))
+        Series(
+            {"real": "real", "kept": "written and kept"}[group],
+            tuple(_spread(x, ys) for x, ys in sorted(sizes.items())),
+        )
         for group, sizes in found.items()
         if len(sizes) >= FEWEST_SIZES
     ]

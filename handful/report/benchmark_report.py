@@ -135,9 +135,7 @@ def _comparison(result: Row) -> Table:
                 row["title"],
                 f"{share(row['accuracy']['mean'])} ± {share(row['accuracy']['sd'])}",
                 f"{share(row['macro_f1']['mean'])} ± {share(row['macro_f1']['sd'])}",
-                "–"
-                if gain is None
-                else f"{points(gain['mean'])} ({points(gain['low'])} to {points(gain['high'])}), p = {gain['p_value']:.3f}",
+                "–" if gain is None else _interval(gain),
                 number(row["pool_accuracy"], 3),
                 number(row["test_accuracy"], 3),
             ]
@@ -151,6 +149,10 @@ def _comparison(result: Row) -> Table:
     ]
     marked = [index for index, row in enumerate(result["methods"]) if row["spec"] == OURS]
     return table("method", columns, rows, marked=marked)
+
+
+def _interval(gain: Row) -> str:
+    return f"{points(gain['mean'])} ({points(gain['low'])} to {points(gain['high'])}), p = {gain['p_value']:.3f}"
 
 
 def _further(result: Row) -> Table:
@@ -183,7 +185,9 @@ def _accuracy_curve(result: Row) -> Figure | None:
             if row["spec"].partition(":")[0].partition("[")[0] == spec and isinstance(row[key], int) and _sized(row)
         }
         if len(sized) >= FEWEST_SIZES:
-            lines.append(Series(name, tuple(Point(x, a["mean"], a["low"], a["high"]) for x, a in sorted(sized.items()))))
+            lines.append(
+                Series(name, tuple(Point(x, a["mean"], a["low"], a["high"]) for x, a in sorted(sized.items())))
+            )
     if not lines:
         return None
     caption = "Real examples per label for LoRA; written texts per label, beside the real handful, for ours."
@@ -193,7 +197,7 @@ def _accuracy_curve(result: Row) -> Figure | None:
 def _sized(row: Row) -> bool:
     """Whether nothing but the amount of data is another than the recipe's."""
     changes = row["spec"].partition("[")[2].rstrip("]")
-    return not changes or changes.startswith("generate.synthetic_per_label=") and "," not in changes
+    return not changes or (changes.startswith("generate.synthetic_per_label=") and "," not in changes)
 
 
 def _cost(data: BenchmarkData) -> Section:

@@ -15,13 +15,14 @@ from handful.calibration import estimate_shift, label_probabilities
 from handful.errors import HandfulError, Interrupted, RunError, TaskError
 from handful.evaluation.methods import methods_of
 from handful.run import open_run, read_jsonl
-from handful.task import Task
 from tests.toys import Listener, RecordingEngine, small_recipe, two_label_task
 
 ALL = "zero_shot,in_context,lora_real,lora_real:2,lora_real:full,lora_synthetic,lora_synthetic_unfiltered"
 
 
-def plan_of(methods: str = ALL, *, seeds: int = 2, engine: RecordingEngine | None = None, **changes: Any) -> BenchmarkPlan:
+def plan_of(
+    methods: str = ALL, *, seeds: int = 2, engine: RecordingEngine | None = None, **changes: Any
+) -> BenchmarkPlan:
     settings: dict[str, Any] = {"tasks": (two_label_task(),), "shots_per_label": 3, **changes}
     return BenchmarkPlan(
         methods=methods_of(methods),
@@ -105,7 +106,10 @@ def test_a_rare_label_gives_all_it_has() -> None:
 
 def test_the_ablations_choose_among_the_same_candidates(tmp_path: Path) -> None:
     engine = RecordingEngine()
-    measure(plan_of("lora_synthetic,lora_synthetic_unfiltered,lora_synthetic_random", seeds=1, engine=engine), tmp_path / "all")
+    measure(
+        plan_of("lora_synthetic,lora_synthetic_unfiltered,lora_synthetic_random", seeds=1, engine=engine),
+        tmp_path / "all",
+    )
     written = len(engine.recorder.generated)
     alone = RecordingEngine()
     measure(plan_of("lora_synthetic", seeds=1, engine=alone), tmp_path / "alone")
@@ -175,7 +179,7 @@ def test_ours_is_compared_with_the_others_seed_by_seed(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_measured_is_said_before_anything_is(
-    tmp_path: Path, changes: dict[str, tuple[Task, ...]], message: str
+    tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     engine = RecordingEngine()
     with pytest.raises(TaskError, match=message):

@@ -15,7 +15,13 @@ from handful.records import Candidate, Decision, Verdict
 LABELS = ("a", "b")
 
 
-def made(*entries: tuple[str, str, Decision]) -> tuple[list[Candidate], list[Verdict]]:
+Entry = tuple[str, str, Decision]
+MISSED: Entry = ("a", "b", "rejected")
+HIT: Entry = ("a", "a", "kept")
+OTHER: Entry = ("b", "b", "kept")
+
+
+def made(*entries: Entry) -> tuple[list[Candidate], list[Verdict]]:
     """Each entry is the intended label, the judged one ("" was not judged), and the decision."""
     candidates, verdicts = [], []
     for index, (intended, judged, decision) in enumerate(entries):
@@ -37,11 +43,11 @@ def test_confusions_are_intended_against_judged() -> None:
 
 
 def test_two_labels_overlap_when_a_quarter_of_one_is_taken_for_the_other() -> None:
-    mixed = made(*[("a", "b", "rejected")] * 3, *[("a", "a", "kept")] * 6, *[("b", "b", "kept")] * 9)
+    mixed = made(*[MISSED] * 3, *[HIT] * 6, *[OTHER] * 9)
     assert overlaps(*mixed, LABELS) == [Overlap("a", "b", Share(3, 9))]
-    few = made(*[("a", "b", "rejected")] * 3, *[("a", "a", "kept")] * 4)
+    few = made(*[MISSED] * 3, *[HIT] * 4)
     assert overlaps(*few, LABELS) == []
-    rare = made(*[("a", "b", "rejected")] * 2, *[("a", "a", "kept")] * 8)
+    rare = made(*[MISSED] * 2, *[HIT] * 8)
     assert overlaps(*rare, LABELS) == []
 
 

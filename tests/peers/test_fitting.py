@@ -34,7 +34,9 @@ def test_sentence_encoders_tell_good_films_from_bad(peer: Peer) -> None:
 
 def test_labels_stand_in_the_order_of_the_task() -> None:
     task = two_label_task()
-    turned = Task.create("films", ["bad", "good"], [(e.text, e.label) for e in task.examples], test=[("lovely", "good")])
+    turned = Task.create(
+        "films", ["bad", "good"], [(e.text, e.label) for e in task.examples], test=[("lovely", "good")]
+    )
     (row,) = fitted("tfidf", turned)
     assert turned.label_names == ("bad", "good")
     assert row[1] > row[0]
@@ -49,7 +51,7 @@ def test_only_a_probe_of_the_llm_reads_a_prompt() -> None:
 
 
 def test_progress_hears_of_all_texts() -> None:
-    task, counts = two_label_task(), []
+    task, counts = two_label_task(), list[int]()
     fit_peer("tfidf", task, task.examples, seed=0).log_probs(["a", "b"], on_progress=counts.append)
     assert counts == [2]
 
