@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from handful import __version__
-from handful.cli import info_commands, pipeline_commands, predict_command, task_commands
+from handful.cli import audit_command, info_commands, pipeline_commands, predict_command, task_commands
 from handful.cli.console import say, tell, tell_error
 from handful.errors import HandfulError, Interrupted
 
@@ -39,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (task_commands, pipeline_commands, predict_command, info_commands):
+for module in (task_commands, pipeline_commands, predict_command, audit_command, info_commands):
     module.register(app)
 
 
