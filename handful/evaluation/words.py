@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-STOP_WORDS = frozenset(
+_FUNCTION_WORDS = (
     "a about after again all also am an and any are aren't as at be because been before being both but by can can't "
     "cannot could couldn't did didn't do does doesn't doing don't down during each few for from further had hadn't has "
     "hasn't have haven't having he he's her here hers herself him himself his how i i'd i'll i'm i've if in into is "
@@ -19,8 +19,9 @@ STOP_WORDS = frozenset(
     "ourselves out over own same she she's should shouldn't so some such than that that's the their theirs them "
     "themselves then there there's these they they're this those through to too under until up very was wasn't we "
     "we're were weren't what when where which while who whom why will with won't would wouldn't you you're your yours "
-    "yourself yourselves".split()
+    "yourself yourselves"
 )
+STOP_WORDS = frozenset(_FUNCTION_WORDS.split())
 """Function words of English, and of no other language."""
 _CHARACTERS = r"\u3040-\u30ff\u3400-\u9fff"
 """Scripts written without spaces, where a character is the nearest thing to a word: Chinese and Japanese."""

@@ -108,9 +108,7 @@ def _read_text(path: str | Path, name: str, mend: str | None) -> str:
         raise TaskError(error.message, where=error.where, mend=error.mend) from None
     if len(data) > MAX_YAML_BYTES:
         message = f"the file is larger than {MAX_YAML_BYTES:,} bytes"
-        raise TaskError(
-            message, where=name, mend=mend or "Move the examples to a CSV file and name it under examples."
-        )
+        raise TaskError(message, where=name, mend=mend or "Move the examples to a CSV file and name it under examples.")
     return "".join(text_lines(io.BytesIO(data), name, error=TaskError))
 
 

@@ -14,7 +14,9 @@ from handful.run import open_run
 from tests.toys import two_label_task
 
 LEXICONS = [Lexicon(axis) for axis in choose_terms()]
-REAL = tuple(Example(f"{who} wrote a long letter {n}", label) for n in "12" for who, label in (("she", "a"), ("he", "b")))
+REAL = tuple(
+    Example(f"{who} wrote a long letter {n}", label) for n in "12" for who, label in (("she", "a"), ("he", "b"))
+)
 
 
 def run_with(folder: Path, *rows: object) -> Path:
@@ -24,7 +26,11 @@ def run_with(folder: Path, *rows: object) -> Path:
 
 
 def test_texts_of_a_run_are_those_it_trains_on(tmp_path: Path) -> None:
-    rows = [TrainingExample("x", "b", "real"), TrainingExample("y", "a", "real"), TrainingExample("z", "a", "synthetic")]
+    rows = [
+        TrainingExample("x", "b", "real"),
+        TrainingExample("y", "a", "real"),
+        TrainingExample("z", "a", "synthetic"),
+    ]
     texts = texts_of_run(run_with(tmp_path, *rows))
     assert texts == AuditedTexts("toys", ("b", "a"), (Example("x", "b"), Example("y", "a")), (Example("z", "a"),), 5)
 

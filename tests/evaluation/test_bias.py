@@ -34,7 +34,12 @@ def test_labels_tied_to_a_group_stand_out() -> None:
     planted = texts(("she came", "good", 20), ("he came", "bad", 20), ("it came", "good", 7))
     found = measured(planted)
     entry = found["female", "good"]
-    assert (entry.with_label, entry.without_label, entry.others_with_label, entry.others_without_label) == (20, 0, 0, 20)
+    assert (entry.with_label, entry.without_label, entry.others_with_label, entry.others_without_label) == (
+        20,
+        0,
+        0,
+        20,
+    )
     assert entry.log_odds_ratio == pytest.approx(math.log(41 * 41))
     half = 1.959964 * math.sqrt(2 / 20.5 + 2 / 0.5)
     assert (entry.low, entry.high) == pytest.approx((math.log(1681) - half, math.log(1681) + half))

@@ -40,6 +40,11 @@ def test_self_bleu_at_its_ends() -> None:
     assert measure_diversity(["a b", "a b c d"], [], 0).self_bleu == pytest.approx((shorter + longer) / 2)
 
 
+def test_a_text_is_as_long_as_the_other_nearest_in_length() -> None:
+    scores = [math.exp(1 - 5 / 4), (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25, math.exp(1 - 4)]
+    assert measure_diversity(["w x y z", "w x y z v", "w"], [], 0).self_bleu == pytest.approx(sum(scores) / 3)
+
+
 def test_counts_are_clipped_by_one_other_text() -> None:
     # "a a" has two a, no other text more than one: 1 of 2 words, none of one pair.
     found = measure_diversity(["a a", "a b", "a c"], [], 0)
@@ -55,7 +60,8 @@ def test_texts_without_words() -> None:
 
 
 def test_repetition_compresses() -> None:
-    varied = [" ".join(str(stream(0, n).random()) for _ in range(20)) for n in range(5)]
+    draw = stream(0, "numbers")
+    varied = [" ".join(str(draw.random()) for _ in range(20)) for _ in range(5)]
     repeated = [varied[0]] * 5
     assert measure_diversity(repeated, [], 0).compression_ratio > 2 * measure_diversity(varied, [], 0).compression_ratio
 

@@ -13,7 +13,9 @@ from handful.evaluation.terms import Axis, Group
 from handful.evaluation.words import words
 
 GENDER = Lexicon(Axis("gender", (Group("female", ()), Group("male", ())), (("she", "he"), ("her", "his"))))
-PLACE = Lexicon(Axis("place", tuple(Group(name, (name,)) for name in ("rome", "oslo", "lima")), (("rome", "oslo", "lima"),)))
+PLACE = Lexicon(
+    Axis("place", tuple(Group(name, (name,)) for name in ("rome", "oslo", "lima")), (("rome", "oslo", "lima"),))
+)
 LABELS = ("good", "bad")
 
 

@@ -91,7 +91,10 @@ def test_spellings_of_a_term() -> None:
         ("g: {groups: {a: [she, b: [he]}}", "this is not valid YAML"),
         (b"\xff\xfe\x00", "is in UTF-16"),
         ("#" * 1_000_001, "the file is larger than 1,000,000 bytes. docs/audit.md says"),
-        (f"g: {{groups: {{a: [{', '.join(f'a{n}' for n in range(MAX_TERMS))}], b: [b]}}}}", "5,001 terms, more than 5,000"),
+        (
+            f"g: {{groups: {{a: [{', '.join(f'a{n}' for n in range(MAX_TERMS))}], b: [b]}}}}",
+            "5,001 terms, more than 5,000",
+        ),
         (f"g: {{groups: {{{', '.join(f'g{n}: [t{n}]' for n in range(51))}}}}}", "the axis 'g' has 51 groups"),
         ("[" * 5_000, ""),
     ],
