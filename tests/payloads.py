@@ -35,7 +35,7 @@ _CARRIERS = (
     "<noscript><p title='</noscript><img src=x onerror={call}>'>",
     "javascript:{call}",
     "<a href='javascript:{call}'>x</a>",
-    "<a href=\"jav&#x09;ascript:{call}\">x</a>",
+    '<a href="jav&#x09;ascript:{call}">x</a>',
     "data:text/html,<script>{call}</script>",
     '" onmouseover="{call}" autofocus x="',
     "' onfocus='{call}' autofocus x='",

@@ -68,15 +68,17 @@ def methods_section(data: RunData) -> Section:
         Bar(row["title"], row["accuracy"], row["accuracy_low"], row["accuracy_high"], row["method"] == OURS)
         for row in rows
     ]
-    caption = "Accuracy with its 95 % interval (Wilson). Intervals that overlap do not prove that two methods are equal."
+    caption = (
+        "Accuracy with its 95 % interval (Wilson). Intervals that overlap do not prove that two methods are equal."
+    )
     blocks = (
         table("method", columns, cells, marked=marked),
         bar_chart(bars, axis="accuracy", caption=caption),
     )
     intro = (
-        f"Every method on the same {plural(data.results['n_test'] if data.results else 0, 'test text')}. 0-shot and ICL "
-        "are the untuned model, without and with the real examples in its prompt; LoRA is tuned on the real examples "
-        "alone; ours also on the texts the model wrote. Calibrated: with the model's prior over the labels taken out, "
+        f"Every method on the same {plural(data.results['n_test'] if data.results else 0, 'test text')}. 0-shot and "
+        "ICL are the untuned model, without and with the real examples in its prompt; LoRA is tuned on the real "
+        "examples alone; ours also on the texts the model wrote. Calibrated: with the model's prior over the labels taken out, "
         "estimated on texts it wrote, not on test texts. The last column compares answer by answer, with its interval."
     )
     return Section("Methods compared", intro, blocks)
@@ -85,7 +87,7 @@ def methods_section(data: RunData) -> Section:
 def _lead(data: RunData, method: str) -> str:
     difference = None if method == OURS else difference_to(data, method)
     if difference is None:
-        return "–"
+        return "\u2013"
     return f"{points(difference.mean)} ({points(difference.low)} to {points(difference.high)})"
 
 
@@ -151,7 +153,9 @@ def mistakes_section(data: RunData) -> Section | None:
     ]
     columns = (Column("true", "name"), Column("predicted", "name"), Column("texts"), Column("of that label"))
     items = tuple(_mistake(data, ours, place, confidences[place]) for place in surest)
-    intro = f"{len(wrong):,} of {plural(len(ours.gold), 'answer')} of ours are wrong. What it confuses most comes first."
+    intro = (
+        f"{len(wrong):,} of {plural(len(ours.gold), 'answer')} of ours are wrong. What it confuses most comes first."
+    )
     texts = TextList(items, "The wrong answers it was surest of; some may be wrong labels in the test set")
     return Section("Mistakes", intro, (Table(columns, tuple(rows)), texts))
 
@@ -164,7 +168,7 @@ def _mistake(data: RunData, answers: Answers, place: int, confidence: float) -> 
         (
             Chip(f"true: {cut(answers.gold[place], NAME_CHARS)}", "good"),
             Chip(f"predicted: {cut(answers.predicted[place], NAME_CHARS)}", "bad"),
-            Chip(f"probability {confidence:.2f}"),
+            Chip(f"probability {share(confidence)}"),
         ),
     )
 
@@ -184,9 +188,9 @@ def calibration_section(data: RunData) -> Section | None:
     accuracy = sum(ours.right) / len(gold)
     lean = "more sure than right" if mean > accuracy else "less sure than it could be"
     intro = (
-        f"Expected calibration error {share(error)}: so far, on average, is a probability from how often answers with it "
-        f"are right. The mean probability of an answer is {percent(mean)}, and {percent(accuracy)} are right: on the whole, "
-        f"ours is {lean}."
+        f"Expected calibration error {share(error)}: so far, on average, is a probability from how often "
+        f"answers with it are right. The mean probability of an answer is {percent(mean)}, and {percent(accuracy)} are right: "
+        f"on the whole, ours is {lean}."
     )
     caption = "On the dashed line, 70 % means 70 %. Below it, the model is too sure. Grey: how many texts."
     return Section("Can the probabilities be believed?", intro, (reliability_diagram(bins, caption=caption),))

@@ -1,4 +1,4 @@
-"""What the report asks of `handful.evaluation`, each looked up when it is needed: a part that is not there is left out."""
+"""What the report asks of `handful.evaluation`, looked up when it is needed: a part that is not there is left out."""
 
 from __future__ import annotations
 
@@ -97,9 +97,10 @@ def reliability(probabilities: Sequence[Sequence[float]], gold_indices: Sequence
 
 
 def content_counts(texts: Sequence[str]) -> Counter[str]:
-    """Return how often each word occurs that is not a function word."""
+    """Return how often each word occurs, without function words and lone letters, which split contractions leave."""
     content_words = _find("words", "content_words")
-    return Counter(word for text in texts for word in content_words(text))
+    found = (word for text in texts for word in content_words(text))
+    return Counter(word for word in found if len(word) > 1 or not word.isascii())
 
 
 def log_odds(counts_a: Mapping[str, int], counts_b: Mapping[str, int]) -> Sequence[WordDifference]:

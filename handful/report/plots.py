@@ -29,6 +29,7 @@ _SETTINGS = {
     "axes.labelcolor": INK,
     "axes.edgecolor": GRID,
     "axes.axisbelow": True,
+    "axes.prop_cycle": f"cycler('color', ['{INK}'])",
     "axes.grid": True,
     "axes.spines.top": False,
     "axes.spines.right": False,

@@ -105,7 +105,9 @@ def read_run(directory: Path) -> RunData:
         )
     except (KeyError, TypeError, ValueError) as error:
         mend = "Was it written by another version of handful? Give the run's command again."
-        raise RunError(f"the files of this run cannot be understood: {error!r}", where=str(directory), mend=mend) from None
+        raise RunError(
+            f"the files of this run cannot be understood: {error!r}", where=str(directory), mend=mend
+        ) from None
 
 
 Known = TypeVar("Known", bound=Record)

@@ -72,12 +72,14 @@ def cost_section(data: RunData) -> Section | None:
             cut(name, NAME_CHARS),
             f"{entry['seconds']:,.1f}",
             f"{entry['units']:,} {entry['unit']}",
-            f"{entry['units'] / entry['seconds']:,.1f}" if entry["seconds"] else "–",
+            f"{entry['units'] / entry['seconds']:,.1f}" if entry["seconds"] else "\u2013",
         ]
         for name, entry in stages.items()
     ]
     total = sum(entry["seconds"] for entry in stages.values())
-    intro = f"{total:,.0f} seconds of work in all, loading and reading not counted. A resumed run counts each part once."
+    intro = (
+        f"{total:,.0f} seconds of work in all, loading and reading not counted. A resumed run counts each part once."
+    )
     return Section("What it cost", intro, (table("stage", ["seconds", "what", "a second"], rows),))
 
 
@@ -99,7 +101,9 @@ def limits_section(data: RunData) -> Section:
             "The best of several methods was picked on the texts it was measured on, which flatters it a little.",
         ]
     else:
-        sentences.insert(1, "The acceptance rates say how often the model agrees with itself, not how often it is right.")
+        sentences.insert(
+            1, "The acceptance rates say how often the model agrees with itself, not how often it is right."
+        )
     return Section("What this does not say", "", (Sentences(tuple(sentences)),))
 
 
@@ -115,7 +119,7 @@ def settings_section(data: RunData) -> Section:
         Table(
             (Column("label", "name"), Column("the model reads", "name"), Column("description", "text")),
             tuple(
-                (cut(label.name, NAME_CHARS), cut(label.verbalizer, NAME_CHARS), cut(label.description) or "–")
+                (cut(label.name, NAME_CHARS), cut(label.verbalizer, NAME_CHARS), cut(label.description) or "\u2013")
                 for label in data.task.labels
             ),
         ),

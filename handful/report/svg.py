@@ -72,7 +72,7 @@ def _finished(root: ElementTree.Element, width: float, title: str, name: str) ->
     root.set("role", "img")
     root.set("aria-label", title)
     root.set("style", f"width:100%;min-width:{0.92 * width:.0f}px;max-width:{_WIDEST * width:.0f}px")
-    return Markup(ElementTree.tostring(root, encoding="unicode"))  # noqa: S704  # escaped by ElementTree
+    return Markup(ElementTree.tostring(root, encoding="unicode"))  # ElementTree has escaped it
 
 
 def _keep_known(parent: ElementTree.Element) -> None:
@@ -109,7 +109,10 @@ def _name_apart(root: ElementTree.Element, prefix: str) -> None:
     """Keep the ids that something refers to, and make them differ from those of other drawings."""
     everything = list(root.iter())
     used = {
-        name for one in everything for value in one.attrib.values() for name in re.findall(r"(?:url\(|^)#([\w-]+)", value)
+        name
+        for one in everything
+        for value in one.attrib.values()
+        for name in re.findall(r"(?:url\(|^)#([\w-]+)", value)
     }
     for one in everything:
         if one.attrib.get("id") in used:

@@ -32,7 +32,7 @@ def _headline(data: RunData, ours: Row, other: Row) -> str:
         return f"{own} and {name}: {against} on {texts}. Whether that is more than chance was not tested."
     interval = (
         f"a difference of {points(difference.mean)} points "
-        f"(95 % interval {points(difference.low)} to {points(difference.high)})"
+        f"(95\u00a0% interval {points(difference.low)} to {points(difference.high)})"
     )
     if difference.low > 0:
         return f"Use {own}: on these {texts} it beats {name}, the best other method, {against}: {interval}."

@@ -67,12 +67,17 @@ def share(value: float) -> str:
 
 def percent(value: float) -> str:
     """Return a share of 1 in whole per cent."""
-    return f"{value:.0%}"
+    return f"{100 * value:.0f}\u00a0%"
 
 
 def points(value: float) -> str:
     """Return a difference of two shares in points, with its sign."""
-    return f"{100 * value:+.1f}".replace("-", "−")
+    return signed(100 * value, 1)
+
+
+def signed(value: float, digits: int) -> str:
+    """Return a number with its sign."""
+    return f"{value:+.{digits}f}".replace("-", "\u2212")
 
 
 def plural(count: int, one: str, many: str = "") -> str:

@@ -8,7 +8,7 @@ from handful.report import measures
 from handful.report.clouds import cloud_pair
 from handful.report.page import Block, Paragraph, Section, table
 from handful.report.run_data import RunData
-from handful.report.wording import NAME_CHARS, cut, plural, share
+from handful.report.wording import NAME_CHARS, cut, plural, share, signed
 
 _CLOUDS = 12
 _WORDS = 10
@@ -39,8 +39,8 @@ def words_section(data: RunData) -> Section | None:
     n_real, n_test = len(data.task.examples), len(data.task.test or ())
     test = f" and {plural(n_test, 'test text')}" if n_test else ""
     intro = (
-        f"Real: the {plural(n_real, 'example')}{test}. Written: the {plural(len(data.written), 'text')} that were trained "
-        "on. English function words are left out."
+        f"Real: the {plural(n_real, 'example')}{test}. Written: the {plural(len(data.written), 'text')} that were "
+        "trained on. English function words are left out."
     )
     return Section("Words, real and written", intro, tuple(blocks))
 
@@ -58,7 +58,7 @@ def _word_tables(data: RunData) -> list[Block]:
 
 def _word_table(entries: Sequence[measures.WordDifference], caption: str) -> Block:
     rows = [
-        [cut(entry.word, 40), f"{entry.log_odds:+.2f}", f"{entry.z:+.1f}", f"{entry.count_a:,}", f"{entry.count_b:,}"]
+        [cut(entry.word, 40), signed(entry.log_odds, 2), signed(entry.z, 1), f"{entry.count_a:,}", f"{entry.count_b:,}"]
         for entry in entries
     ]
     return table("word", ["log-odds", "in standard errors", "written", "real"], rows, caption)
@@ -101,7 +101,7 @@ def _diversity_row(name: str, texts: Sequence[str], references: Sequence[str], s
         f"{found.unique_trigrams:,}",
         share(found.distinct_1),
         share(found.distinct_3),
-        "–" if found.self_bleu is None else share(found.self_bleu),
+        "\u2013" if found.self_bleu is None else share(found.self_bleu),
         f"{found.compression_ratio:.2f}",
-        "–" if found.overlap is None else share(found.overlap),
+        "\u2013" if found.overlap is None else share(found.overlap),
     ]

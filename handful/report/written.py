@@ -43,7 +43,9 @@ def written_section(data: RunData) -> Section:
     examples = [_examples(data, label) for label in data.labels[:_SHOWN_LABELS]]
     blocks: tuple[Block, ...] = (_counts(data, judged), _reasons(data, judged), *examples)
     if len(data.labels) > _SHOWN_LABELS:
-        blocks += (Paragraph(f"Texts of the first {_SHOWN_LABELS} of {len(data.labels)} labels; verdicts.jsonl has all."),)
+        blocks += (
+            Paragraph(f"Texts of the first {_SHOWN_LABELS} of {len(data.labels)} labels; verdicts.jsonl has all."),
+        )
     intro = (
         "The model wrote texts for each label and then judged each of them, with examples that its prompt had not "
         "shown unless the recipe says otherwise. Read some: a filter is as good as its judge."
@@ -69,13 +71,13 @@ def _counts(data: RunData, judged: Judged) -> Table:
                 f"{outcome[label, 'relabelled']:,}",
                 f"{under[label]:,}",
                 f"{outcome[label, 'rejected']:,}",
-                percent(kept / written[label]) if written[label] else "–",
+                percent(kept / written[label]) if written[label] else "\u2013",
                 f"{used[label]:,}",
             ]
         )
     columns = [
-        "real examples", "written for it", "kept", "moved to another label", "moved here", "rejected", "kept of written",
-        "trained on",
+        "real examples", "written for it", "kept", "moved to another label", "moved here", "rejected",
+        "kept of written", "trained on",
     ]  # fmt: skip
     return table("label", columns, rows)
 
@@ -143,8 +145,9 @@ def overlap_section(data: RunData) -> Section | None:
     figure = heat_map(part, shown, rows_are="written for", columns_are="judged", caption=caption)
     warnings = tuple(Paragraph(text, warning=True) for text in _overlaps(data.labels, matrix))
     intro = (
-        "Where many texts written for one label read as another, the two overlap, or their descriptions do not tell them "
-        "apart, or the model does not know the difference. Say in the task file what sets them apart, or merge them."
+        "Where many texts written for one label read as another, the two overlap, or their descriptions do not tell "
+        "them apart, or the model does not know the difference. Say in the task file what sets them apart, or "
+        "merge them."
     )
     none = () if warnings else (Paragraph("No two labels stand out."),)
     return Section("Labels the filter takes for one another", intro, (*warnings, *none, figure))

@@ -97,9 +97,7 @@ def run_data(task: Task | None = None, *, wrong: tuple[int, int] = (4, 2), measu
     candidates, verdicts = judged(task.label_names)
     texts = {candidate.id: candidate.text for candidate in candidates}
     rows = [TrainingExample(example.text, example.label, "real", 2.0) for example in task.examples]
-    rows += [
-        TrainingExample(texts[v.candidate_id], v.label, "synthetic") for v in verdicts if v.decision != "rejected"
-    ]
+    rows += [TrainingExample(texts[v.candidate_id], v.label, "synthetic") for v in verdicts if v.decision != "rejected"]
     data = RunData(
         task=task,
         recipe=PRESETS["default"].to_dict(),

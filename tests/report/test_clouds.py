@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from xml.etree import ElementTree
+
+import pytest
 
 from handful.report.clouds import cloud_pair, word_cloud
 from tests.payloads import payloads
@@ -27,17 +30,24 @@ def test_hostile_words_are_text() -> None:
     svg = word_cloud(dict.fromkeys(words, 2), title=words[0])
     root = ElementTree.fromstring(svg)
     assert {one.tag for one in root.iter()} == {"svg", "text"}
-    assert 10 < len(words_of(svg)) <= 45
+    assert 10 < len(words_of(svg)) <= 40
     assert all(len(word or "") <= 24 for word in words_of(svg))
 
 
-def test_words_lie_within_the_drawing() -> None:
-    svg = word_cloud({f"{'long' * 5}{index}": 5 for index in range(40)}, title="t")
+@pytest.mark.parametrize("words", [["long" * 5 + str(i) for i in range(40)], [f"w{i}" for i in range(40)]])
+def test_words_lie_within_the_drawing_and_apart(words: list[str]) -> None:
+    svg = word_cloud({word: 1 + index for index, word in enumerate(words)}, title="t")
+    boxes = []
     for one in ElementTree.fromstring(svg).iter("text"):
-        x, y = float(one.attrib["x"]), float(one.attrib["y"])
-        assert 0 <= x
-        assert x + float(one.attrib["textLength"]) <= 385
-        assert 0 < y <= 215
+        x, y, size = (float(one.attrib[key]) for key in ("x", "y", "font-size"))
+        boxes.append((x, y - 0.75 * size, x + float(one.attrib["textLength"]), y + 0.2 * size))
+        assert x >= 0
+        assert boxes[-1][1] >= -1
+        assert boxes[-1][2] <= 381
+        assert boxes[-1][3] <= 201
+    assert len(boxes) > 12
+    for a, b in itertools.combinations(boxes, 2):
+        assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] + 1 or b[3] <= a[1] + 1
 
 
 def test_no_words_are_no_error() -> None:

@@ -28,7 +28,7 @@ def test_the_table_of_methods_has_the_results_and_marks_ours() -> None:
         ("ours (2 + 21)", "0.900", "0.800 to 1.000", "0.900", "0.900", "0.900", "12.5", "40"),
     ]
     assert made.marked == {1}
-    assert made.rows[1][8] == "–"
+    assert made.rows[1][8] == "\u2013"
     assert bars.table.rows[1] == ("ours (2 + 21)", "0.900", "0.800 to 1.000")
     assert "20 test texts" in section.intro
 
@@ -74,13 +74,17 @@ def test_the_surest_mistakes_come_first() -> None:
     assert isinstance(pairs, Table)
     assert isinstance(texts, TextList)
     assert "3 of 20 answers" in section.intro
-    assert pairs.rows == (("good", "bad", "2", "20%"), ("bad", "good", "1", "10%"))
+    assert pairs.rows == (("good", "bad", "2", "20\u00a0%"), ("bad", "good", "1", "10\u00a0%"))
     assert [item.text for item in texts.items] == [
         "test 0: a lovely warm story",
         "test 1: a dull cold story",
         "test 2: a lovely warm story",
     ]
-    assert texts.items[1].chips == (Chip("true: bad", "good"), Chip("predicted: good", "bad"), Chip("probability 0.94"))
+    assert texts.items[1].chips == (
+        Chip("true: bad", "good"),
+        Chip("predicted: good", "bad"),
+        Chip("probability 0.940"),
+    )
 
 
 def test_no_mistakes() -> None:
@@ -102,7 +106,7 @@ def test_calibration() -> None:
     needs("metrics", "reliability")
     section = calibration_section(run_data())
     assert section is not None
-    assert "90% are right" in section.intro
+    assert "90\u00a0% are right" in section.intro
     figure = section.blocks[0]
     assert isinstance(figure, Figure)
     assert sum(int(row[1]) for row in figure.table.rows) == 20

@@ -37,7 +37,7 @@ def test_calibration() -> None:
 
 def test_words() -> None:
     needs("words", "log_odds")
-    counts = measures.content_counts(["the film was lovely", "a lovely story"])
+    counts = measures.content_counts(["the film was lovely", "a lovely story 's"])
     assert counts == {"film": 1, "lovely": 2, "story": 1}
     found = measures.log_odds({"a": 9, "b": 1}, {"a": 1, "b": 9})
     assert [entry.word for entry in found] == ["a", "b"]

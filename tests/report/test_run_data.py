@@ -23,7 +23,7 @@ def finished(folder: Path, *overrides: str, until: Stage = "evaluate", test: boo
 def test_reads_what_the_run_published(tmp_path: Path) -> None:
     data = read_run(finished(tmp_path))
     assert (data.task.name, data.labels, data.seed, data.model) == ("films", ("good", "bad"), 5, "scripted")
-    assert [example.text for example in data.task.test or ()][0] == "lovely funny film"
+    assert (data.task.test or ())[0].text == "lovely funny film"
     assert data.recipe["generate"]["synthetic_per_label"] == 5
     assert len(data.judged) == len(data.candidates) == len(data.verdicts) > 10
     assert all(candidate.id == verdict.candidate_id for candidate, verdict in data.judged)

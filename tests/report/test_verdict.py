@@ -28,8 +28,8 @@ def judged_by(monkeypatch: pytest.MonkeyPatch, data: RunData, mean: float, low: 
 def test_ours_is_better(monkeypatch: pytest.MonkeyPatch) -> None:
     said = judged_by(monkeypatch, run_data(), 0.1, 0.02, 0.18)
     assert said.headline == (
-        "Use ours (2 + 21): on these 20 test texts it beats LoRA-2, the best other method, 90% right against 80%: "
-        "a difference of +10.0 points (95 % interval +2.0 to +18.0)."
+        "Use ours (2 + 21): on these 20 test texts it beats LoRA-2, the best other method, "
+        "90\u00a0% right against 80\u00a0%: a difference of +10.0 points (95\u00a0% interval +2.0 to +18.0)."
     )
     assert said.details[0] == (
         "The classifier in adapter/ is ours, ready for use. A text takes 12.5 ms with ours, 12.5 ms with LoRA-2."
@@ -38,15 +38,17 @@ def test_ours_is_better(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_ours_is_worse(monkeypatch: pytest.MonkeyPatch) -> None:
     said = judged_by(monkeypatch, run_data(wrong=(2, 4)), -0.1, -0.18, -0.02)
-    assert said.headline.startswith("Use LoRA-2, not ours (2 + 21): on these 20 test texts ours is worse, 80% right")
+    assert said.headline.startswith(
+        "Use LoRA-2, not ours (2 + 21): on these 20 test texts ours is worse, 80\u00a0% right"
+    )
     assert "The classifier in adapter/ is ours all the same." in said.details[0]
 
 
 def test_no_telling_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     said = judged_by(monkeypatch, run_data(), 0.1, -0.02, 0.22)
     assert said.headline == (
-        "LoRA-2 and ours (2 + 21) cannot be told apart on these 20 test texts: ours is 90% right against 80%, "
-        "a difference of +10.0 points (95 % interval −2.0 to +22.0)."
+        "LoRA-2 and ours (2 + 21) cannot be told apart on these 20 test texts: ours is 90\u00a0% right against "
+        "80\u00a0%, a difference of +10.0 points (95\u00a0% interval \u22122.0 to +22.0)."
     )
     assert "More test texts would narrow the interval." in said.details[0]
 
@@ -62,8 +64,8 @@ def test_not_tested(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(measures, "paired_difference", missing)
     assert verdict(run_data()).headline == (
-        "ours (2 + 21) and LoRA-2: 90% right against 80% on 20 test texts. Whether that is more than chance was not "
-        "tested."
+        "ours (2 + 21) and LoRA-2: 90\u00a0% right against 80\u00a0% on 20 test texts. Whether that is more than "
+        "chance was not tested."
     )
 
 
@@ -72,14 +74,14 @@ def test_guessing_is_called_guessing() -> None:
     assert data.results is not None
     rows = [result_row(row["method"], row["title"], 0.55, 20) for row in data.results["methods"]]
     said = verdict(dataclasses.replace(data, results={**data.results, "methods": rows}))
-    assert said.details[0] == "Neither is clearly better than guessing, which is right 50% of the time."
+    assert said.details[0] == "Neither is clearly better than guessing, which is right 50\u00a0% of the time."
 
 
 def test_nothing_measured() -> None:
     said = verdict(run_data(measured=False))
     assert said.headline.startswith("Nothing was measured: the task has no test texts, so how good the classifier is")
     assert said.details[0] == (
-        "Of 20 texts the model wrote, 70% were kept, 2 of them under another label. Fewer than the 21 wanted: "
+        "Of 20 texts the model wrote, 70\u00a0% were kept, 2 of them under another label. Fewer than the 21 wanted: "
         "“good” 7, “bad” 7."
     )
     assert "name them in the task file as `test:`" in said.details[1]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from handful.report.wording import brief, cut, percent, plural, points, quoted, share, visible
+from handful.report.wording import brief, cut, percent, plural, points, quoted, share, signed, visible
 from tests.payloads import payloads
 
 
@@ -19,7 +19,7 @@ from tests.payloads import payloads
         ("\uffff\ufdd0\U0001ffff", "⟨U+FFFF⟩⟨U+FDD0⟩⟨U+1FFFF⟩"),
         ("\u3164\u2800", "⟨U+3164⟩⟨U+2800⟩"),
         ("\ue000", "⟨U+E000⟩"),
-        ("👩\u200d💻 نمی\u200cخواهم", "👩\u200d💻 نمی\u200cخواهم"),
+        ("👩\u200d💻 \u0646\u0645\u06cc\u200c\u062e\u0648", "👩\u200d💻 \u0646\u0645\u06cc\u200c\u062e\u0648"),
         ("a\u00a0b\u3000c", "a\u00a0b\u3000c"),
     ],
 )
@@ -48,10 +48,11 @@ def test_brief() -> None:
 
 
 def test_numbers() -> None:
-    assert (share(0.75), percent(0.755), points(0.038), points(-0.0384)) == ("0.750", "76%", "+3.8", "−3.8")
+    assert (share(0.75), percent(0.755), points(0.038), points(-0.0384)) == ("0.750", "76\u00a0%", "+3.8", "\u22123.8")
     assert (plural(1, "text"), plural(1234, "text"), plural(0, "class", "classes")) == (
         "1 text",
         "1,234 texts",
         "0 classes",
     )
+    assert (signed(1.005, 1), signed(-2.5, 2)) == ("+1.0", "\u22122.50")
     assert quoted("a" * 70) == f"“{'a' * 60}… (70 characters)”"

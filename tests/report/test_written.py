@@ -3,8 +3,8 @@ from __future__ import annotations
 import dataclasses
 
 from handful.filter import decide
-from handful.records import Candidate, LabelScores, Verdict
 from handful.recipe import FilterRecipe
+from handful.records import Candidate, LabelScores, Verdict
 from handful.report.page import Chip, Figure, Fold, Paragraph, Table, TextList
 from handful.report.run_data import RunData
 from handful.report.written import REASONS, judged_as, overlap_section, written_section
@@ -15,8 +15,8 @@ def test_counts_per_label() -> None:
     made = written_section(run_data()).blocks[0]
     assert isinstance(made, Table)
     assert made.rows == (
-        ("good", "2", "10", "6", "1", "1", "3", "60%", "7"),
-        ("bad", "2", "10", "6", "1", "1", "3", "60%", "7"),
+        ("good", "2", "10", "6", "1", "1", "3", "60\u00a0%", "7"),
+        ("bad", "2", "10", "6", "1", "1", "3", "60\u00a0%", "7"),
     )
 
 
