@@ -78,8 +78,9 @@ def methods_section(data: RunData) -> Section:
     intro = (
         f"Every method on the same {plural(data.results['n_test'] if data.results else 0, 'test text')}. 0-shot and "
         "ICL are the untuned model, without and with the real examples in its prompt; LoRA is tuned on the real "
-        "examples alone; ours also on the texts the model wrote. Calibrated: with the model's prior over the labels taken out, "
-        "estimated on texts it wrote, not on test texts. The last column compares answer by answer, with its interval."
+        "examples alone; ours also on the texts the model wrote. Calibrated: with the model's prior over the labels "
+        "taken out, estimated on texts it wrote, not on test texts. The last column compares answer by answer, with "
+        "its interval."
     )
     return Section("Methods compared", intro, blocks)
 
@@ -189,8 +190,8 @@ def calibration_section(data: RunData) -> Section | None:
     lean = "more sure than right" if mean > accuracy else "less sure than it could be"
     intro = (
         f"Expected calibration error {share(error)}: so far, on average, is a probability from how often "
-        f"answers with it are right. The mean probability of an answer is {percent(mean)}, and {percent(accuracy)} are right: "
-        f"on the whole, ours is {lean}."
+        f"answers with it are right. The mean probability of an answer is {percent(mean)}, and {percent(accuracy)} "
+        f"are right: on the whole, ours is {lean}."
     )
     caption = "On the dashed line, 70 % means 70 %. Below it, the model is too sure. Grey: how many texts."
     return Section("Can the probabilities be believed?", intro, (reliability_diagram(bins, caption=caption),))
