@@ -119,7 +119,8 @@ HEAD = "labels: [billing, access]\n"
     [
         ("", "task.yaml: the file is empty. See the documentation for a task file."),
         ("- a\n", "task.yaml:1: the task has to be a mapping with the keys 'name', 'instruction', 'text_name', "
-         "'labels', 'examples', 'test', 'unlabeled', 'attributes', 'text_column', 'label_column'. Write it as name: ..."),
+         "'labels', 'examples', 'test', 'unlabeled', 'attributes', 'text_column', "
+         "'label_column'. Write it as name: ..."),
         ("labels: [a, b]\n", "task.yaml:1: the task has no key 'examples'. Add examples: ..."),
         ("lables: [a, b]\nexamples: e\n", "task.yaml:1: the task has an unknown key 'lables'. Did you mean 'labels'?"),
         (HEAD + "examples: examples.csv\nlabels: [a]\n",

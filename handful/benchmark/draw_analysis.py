@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from handful.classifier_files import read_classifier
 from handful.evaluation.diversity import equal_length, measure_diversity
 from handful.evaluation.filter_quality import Share, acceptance, filter_confusions, filter_precision
 from handful.evaluation.methods import METHODS
-from handful.evaluation.words import content_words, log_odds
+from handful.evaluation.words import content_counts, log_odds
 from handful.progress import Progress
 from handful.records import Candidate, Verdict
 from handful.run import Run, read_jsonl
@@ -123,10 +122,7 @@ def _words(cell: Cell, candidates: Sequence[Candidate], verdicts: Sequence[Verdi
         kept = [
             c.text for c, v in zip(candidates, verdicts, strict=True) if v.decision != "rejected" and v.label == label
         ]
-        counts = {
-            name: Counter(word for text in texts for word in content_words(text))
-            for name, texts in (("real", real), ("kept", kept))
-        }
+        counts = {name: content_counts(texts) for name, texts in (("real", real), ("kept", kept))}
         differences = log_odds(counts["kept"], counts["real"])
         found[label] = {
             **{name: dict(counter.most_common(_MOST_WORDS)) for name, counter in counts.items()},

@@ -73,6 +73,12 @@ def content_words(text: str) -> list[str]:
     return [word for word in words(text) if word not in STOP_WORDS]
 
 
+def content_counts(texts: Iterable[str]) -> Counter[str]:
+    """Return how often each word occurs, without function words and lone letters, which split contractions leave."""
+    found = (word for text in texts for word in content_words(text))
+    return Counter(word for word in found if len(word) > 1 or not word.isascii())
+
+
 def word_counts(texts: Iterable[str]) -> Counter[str]:
     """Return how often each word occurs in some texts."""
     return Counter(word for text in texts for word in words(text))

@@ -123,7 +123,7 @@ def _draws_table(draws: Sequence[Row]) -> Table:
 
 def _pooled(precision: Sequence[Row], when: str) -> str:
     hits, total = (sum(row[when][key] for row in precision) for key in ("hits", "total"))
-    return f"{percent(hits / total)} ({hits:,} of {total:,})" if total else "–"
+    return f"{percent(hits / total)} ({hits:,} of {total:,})" if total else "\u2013"
 
 
 def _precision(draws: Sequence[Row], labels: Sequence[str]) -> Table:
@@ -144,4 +144,4 @@ def _average(values: Sequence[float | None]) -> float | None:
 
 def number(value: float | None, digits: int) -> str:
     """Return a number with so many digits, a dash for none."""
-    return "–" if value is None else f"{value:,.{digits}f}"
+    return "\u2013" if value is None else f"{value:,.{digits}f}"

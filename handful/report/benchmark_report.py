@@ -135,7 +135,7 @@ def _comparison(result: Row) -> Table:
                 row["title"],
                 f"{share(row['accuracy']['mean'])} ± {share(row['accuracy']['sd'])}",
                 f"{share(row['macro_f1']['mean'])} ± {share(row['macro_f1']['sd'])}",
-                "–" if gain is None else _interval(gain),
+                "\u2013" if gain is None else _interval(gain),
                 number(row["pool_accuracy"], 3),
                 number(row["test_accuracy"], 3),
             ]

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from handful.report import measures
+from handful.evaluation.metrics import calibration_error, confusion_matrix, per_label, reliability
+from handful.evaluation.uncertainty import Difference, paired_difference
 from handful.report.page import Chip, Column, Figure, Figures, Section, Table, TextItem, TextList, table
 from handful.report.plots import Bar, ReliabilityBin, bar_chart, heat_map, reliability_diagram
 from handful.report.run_data import OURS, Answers, RunData
@@ -31,15 +32,12 @@ def best_other(data: RunData) -> Row | None:
     return max(others, key=lambda row: row["accuracy"], default=None)
 
 
-def difference_to(data: RunData, method: str) -> measures.Difference | None:
+def difference_to(data: RunData, method: str) -> Difference | None:
     """Return by how much ours is more accurate than another method on the same texts, if that can be said."""
     ours, other = (data.answers or {}).get(OURS), (data.answers or {}).get(method)
     if ours is None or other is None or len(ours.gold) != len(other.gold):
         return None
-    try:
-        return measures.paired_difference(ours.right, other.right, data.seed)
-    except measures.NotThereError:
-        return None
+    return paired_difference(ours.right, other.right, data.seed)
 
 
 def methods_section(data: RunData) -> Section:
@@ -99,12 +97,12 @@ def labels_section(data: RunData) -> Section | None:
         return None
     other = best_other(data)
     theirs = (data.answers or {}).get(other["method"]) if other else None
-    own = measures.per_label(ours.gold, ours.predicted, data.labels)
+    own = per_label(ours.gold, ours.predicted, data.labels)
     columns = ["test texts", "precision", "recall", "F1"]
     beside: list[list[str]] = [[] for _ in own]
     if other is not None and theirs is not None:
         columns.append(f"F1 of {other['title']}")
-        beside = [[share(row.f1)] for row in measures.per_label(theirs.gold, theirs.predicted, data.labels)]
+        beside = [[share(row.f1)] for row in per_label(theirs.gold, theirs.predicted, data.labels)]
     rows = [
         [cut(row.label, NAME_CHARS), f"{row.n_texts:,}", share(row.precision), share(row.recall), share(row.f1), *more]
         for row, more in zip(own, beside, strict=True)
@@ -118,8 +116,8 @@ def labels_section(data: RunData) -> Section | None:
 
 
 def _confusions(answers: Answers, labels: Sequence[str], title: str) -> Figure:
-    shown = most_confused(measures.confusion_matrix(answers.gold, answers.predicted, labels), labels)
-    matrix = measures.confusion_matrix(answers.gold, answers.predicted, labels)
+    shown = most_confused(confusion_matrix(answers.gold, answers.predicted, labels), labels)
+    matrix = confusion_matrix(answers.gold, answers.predicted, labels)
     places = [labels.index(label) for label in shown]
     part = [[matrix[y][x] for x in places] for y in places]
     less = f" The {len(shown)} of {len(labels)} labels that are confused most." if len(shown) < len(labels) else ""
@@ -180,10 +178,10 @@ def calibration_section(data: RunData) -> Section | None:
     if ours is None:
         return None
     gold = [data.labels.index(label) for label in ours.gold]
-    error = measures.calibration_error(ours.probabilities, gold)
+    error = calibration_error(ours.probabilities, gold)
     bins = [
         ReliabilityBin(b.low, b.high, b.n_texts, b.mean_confidence, b.accuracy)
-        for b in measures.reliability(ours.probabilities, gold)
+        for b in reliability(ours.probabilities, gold)
     ]
     mean = sum(ours.confidences) / len(gold)
     accuracy = sum(ours.right) / len(gold)

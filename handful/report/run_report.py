@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from handful.report import comparison, words, written
-from handful.report.measures import NotThereError
 from handful.report.page import Block, Column, Fold, Page, Paragraph, Section, Sentences, Table, table
 from handful.report.render import render_page
 from handful.report.run_data import RunData, read_run
@@ -54,10 +53,7 @@ def run_page(data: RunData) -> Page:
 
 def _sections(builders: tuple[Callable[[RunData], Section | None], ...], data: RunData) -> Iterator[Section]:
     for build in builders:
-        try:
-            section = build(data)
-        except NotThereError:
-            continue
+        section = build(data)
         if section is not None:
             yield section
 

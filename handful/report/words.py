@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from handful.report import measures
+from handful.evaluation.diversity import equal_length, measure_diversity
+from handful.evaluation.words import WordDifference, content_counts, log_odds
 from handful.report.clouds import cloud_pair
 from handful.report.page import Block, Paragraph, Section, table
 from handful.report.run_data import RunData
@@ -31,7 +32,7 @@ def words_section(data: RunData) -> Section | None:
         return None
     blocks: list[Block] = []
     for label in data.labels[:_CLOUDS]:
-        real, written = (measures.content_counts(texts(data, label)) for texts in (real_texts, written_texts))
+        real, written = (content_counts(texts(data, label)) for texts in (real_texts, written_texts))
         blocks.append(cloud_pair(real, written, label=cut(label, NAME_CHARS)))
     if len(data.labels) > _CLOUDS:
         blocks.append(Paragraph(f"The first {_CLOUDS} of {len(data.labels)} labels."))
@@ -46,8 +47,8 @@ def words_section(data: RunData) -> Section | None:
 
 
 def _word_tables(data: RunData) -> list[Block]:
-    written, real = measures.content_counts(written_texts(data)), measures.content_counts(real_texts(data))
-    differences = measures.log_odds(written, real)
+    written, real = content_counts(written_texts(data)), content_counts(real_texts(data))
+    differences = log_odds(written, real)
     more = [entry for entry in differences if entry.z > 0][:_WORDS]
     less = [entry for entry in reversed(differences) if entry.z < 0][:_WORDS]
     return [
@@ -56,7 +57,7 @@ def _word_tables(data: RunData) -> list[Block]:
     ]
 
 
-def _word_table(entries: Sequence[measures.WordDifference], caption: str) -> Block:
+def _word_table(entries: Sequence[WordDifference], caption: str) -> Block:
     rows = [
         [cut(entry.word, 40), signed(entry.log_odds, 2), signed(entry.z, 1), f"{entry.count_a:,}", f"{entry.count_b:,}"]
         for entry in entries
@@ -73,7 +74,7 @@ def diversity_section(data: RunData) -> Section | None:
     if data.task.test:
         groups["real test texts"] = [example.text for example in data.task.test]
     groups = {name: texts for name, texts in groups.items() if len(texts) > 1}
-    equal = measures.equal_length(groups, data.seed)
+    equal = equal_length(groups, data.seed)
     rows = [_diversity_row(name, list(texts), examples, data.seed) for name, texts in equal.items()]
     rows.append(_diversity_row("the real examples", examples, [], data.seed))
     columns = [
@@ -93,7 +94,7 @@ def _rejected(data: RunData) -> list[str]:
 
 
 def _diversity_row(name: str, texts: Sequence[str], references: Sequence[str], seed: int) -> list[str]:
-    found = measures.measure_diversity(texts, references, seed)
+    found = measure_diversity(texts, references, seed)
     return [
         name,
         f"{found.n_texts:,}",

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from handful.evaluation.words import content_words, first_words, log_odds, word_counts, words
+from handful.evaluation.words import content_counts, content_words, first_words, log_odds, word_counts, words
 
 
 def test_words_of_several_scripts() -> None:
@@ -52,3 +52,7 @@ def test_log_odds_at_the_edges() -> None:
     assert [row.word for row in log_odds({"x": 1, "y": 1}, {})] == ["x", "y"]
     with pytest.raises(ValueError, match="prior_strength"):
         log_odds({"x": 1}, {}, prior_strength=0)
+
+
+def test_contractions_leave_no_letters_behind() -> None:
+    assert content_counts(["the film was lovely", "a lovely story 's"]) == {"film": 1, "lovely": 2, "story": 1}

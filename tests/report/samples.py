@@ -6,22 +6,11 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import pytest
-
 from handful.reading.labels import Label
 from handful.recipe import PRESETS
 from handful.records import Candidate, Example, TrainingExample, Verdict
-from handful.report import measures
 from handful.report.run_data import OURS, Answers, RunData
 from handful.task import Task
-
-
-def needs(module: str, name: str) -> None:
-    """Skip a test whose measure is not there."""
-    try:
-        measures._find(module, name)
-    except measures.NotThereError as error:
-        pytest.skip(f"{error} is not there yet")
 
 
 def films(labels: tuple[str, str] = ("good", "bad"), n_test: int = 20, name: str = "films") -> Task:

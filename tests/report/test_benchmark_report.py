@@ -104,7 +104,7 @@ def won_by(data: BenchmarkData, low: float, high: float) -> str:
 
 def test_a_loss_is_called_a_loss(directory: Path) -> None:
     data = read_benchmark(directory)
-    assert "Ours is worse than LoRA-3: −20.0 points" in won_by(data, -0.3, -0.1)
+    assert "Ours is worse than LoRA-3: \u221220.0 points" in won_by(data, -0.3, -0.1)
     assert "Ours and LoRA-3 cannot be told apart" in won_by(data, -0.1, 0.1)
 
 

@@ -15,7 +15,7 @@ from handful.report.comparison import (
 )
 from handful.report.page import Chip, Figure, Figures, Table, TextList
 from handful.report.run_data import OURS
-from tests.report.samples import needs, result_row, run_data
+from tests.report.samples import result_row, run_data
 
 
 def test_the_table_of_methods_has_the_results_and_marks_ours() -> None:
@@ -34,7 +34,6 @@ def test_the_table_of_methods_has_the_results_and_marks_ours() -> None:
 
 
 def test_methods_are_compared_answer_by_answer() -> None:
-    needs("uncertainty", "paired_difference")
     made = methods_section(run_data()).blocks[0]
     assert isinstance(made, Table)
     assert made.rows[0][8].startswith("+10.0 (")
@@ -53,7 +52,6 @@ def test_best_other_is_not_ours() -> None:
 
 
 def test_labels_one_by_one() -> None:
-    needs("metrics", "per_label")
     section = labels_section(run_data(wrong=(4, 1)))
     assert section is not None
     made, figures = section.blocks
@@ -103,7 +101,6 @@ def test_without_the_texts_mistakes_are_numbered() -> None:
 
 
 def test_calibration() -> None:
-    needs("metrics", "reliability")
     section = calibration_section(run_data())
     assert section is not None
     assert "90\u00a0% are right" in section.intro

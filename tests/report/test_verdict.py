@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from handful.report import measures
+from handful.report import comparison
 from handful.report.page import Verdict
 from handful.report.run_data import RunData
 from handful.report.verdict import verdict
-from tests.report.samples import needs, result_row, run_data
+from tests.report.samples import result_row, run_data
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Difference:
 
 
 def judged_by(monkeypatch: pytest.MonkeyPatch, data: RunData, mean: float, low: float, high: float) -> Verdict:
-    monkeypatch.setattr(measures, "paired_difference", lambda a, b, seed: Difference(mean, low, high))
+    monkeypatch.setattr(comparison, "paired_difference", lambda a, b, seed: Difference(mean, low, high))
     return verdict(data)
 
 
@@ -54,19 +54,7 @@ def test_no_telling_apart(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_with_the_real_interval() -> None:
-    needs("uncertainty", "paired_difference")
     assert "cannot be told apart on these 20 test texts" in verdict(run_data()).headline
-
-
-def test_not_tested(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(a: object, b: object, seed: int) -> Difference:
-        raise measures.NotThereError("no")
-
-    monkeypatch.setattr(measures, "paired_difference", missing)
-    assert verdict(run_data()).headline == (
-        "ours (2 + 21) and LoRA-2: 90\u00a0% right against 80\u00a0% on 20 test texts. Whether that is more than "
-        "chance was not tested."
-    )
 
 
 def test_guessing_is_called_guessing() -> None:

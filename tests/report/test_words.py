@@ -4,7 +4,7 @@ import dataclasses
 
 from handful.report.page import Figures, Table
 from handful.report.words import diversity_section, real_texts, words_section, written_texts
-from tests.report.samples import needs, run_data
+from tests.report.samples import run_data
 
 
 def test_texts_of_a_label() -> None:
@@ -20,7 +20,6 @@ def test_texts_of_a_label() -> None:
 
 
 def test_clouds_and_words() -> None:
-    needs("words", "log_odds")
     section = words_section(run_data())
     assert section is not None
     clouds, _, more, less = section.blocks
@@ -35,7 +34,6 @@ def test_clouds_and_words() -> None:
 
 
 def test_diversity_compares_equal_lengths() -> None:
-    needs("diversity", "equal_length")
     section = diversity_section(run_data())
     assert section is not None
     made = section.blocks[0]
