@@ -7,7 +7,7 @@ READY_DEV := $(VENV)/.handful-ready-dev
 READY_BENCH := $(VENV)/.handful-ready-bench
 BENCH ?=
 
-.PHONY: demo install dev test test-all lint fix bench clean
+.PHONY: demo install dev browser test test-all lint fix bench clean
 
 demo: install  ## the whole job on examples/support-tickets, with the packaged model and the fast recipe
 	$(BIN)/handful run examples/support-tickets/task.yaml --recipe fast --run runs/demo
@@ -32,10 +32,19 @@ $(READY_BENCH): $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	touch $@
 
-test: dev  ## the whole suite but what is marked slow
+# Debian's own build: playwright's would be fetched from a host of its own. Without one the tests that need it say so.
+browser:  ## Chromium, for the tests of the report
+	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
+	|| [ -n "$$HANDFUL_BROWSER" ]; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	{ apt-get install -y -qq chromium || { apt-get update -qq && apt-get install -y -qq chromium; }; } >/dev/null \
+	|| echo "Chromium could not be installed: apt-get install chromium"; \
+	else echo "No Chromium for the tests of the report. Install it with: sudo apt-get install chromium"; fi
+
+test: dev browser  ## the whole suite but what is marked slow
 	$(BIN)/python -m pytest -m 'not slow'
 
-test-all: dev  ## with the long ones
+test-all: dev browser  ## with the long ones
 	$(BIN)/python -m pytest
 
 lint: dev

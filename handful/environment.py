@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import subprocess
+from contextlib import suppress
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 PACKAGES = ("handful", "torch", "transformers", "peft", "accelerate", "tokenizers", "numpy")
@@ -30,6 +34,41 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "cores": os.cpu_count(),
     }
+
+
+def commit() -> str:
+    """Return the commit of the checkout the package runs from, with `-dirty` if it was changed; "" elsewhere."""
+    here = Path(__file__).parent
+    if not (here.parent / ".git").exists():
+        return ""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def reset_peak_memory() -> None:
+    """Begin anew to watch this process's peak memory, where the system can (Linux)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory_mb() -> float | None:
+    """Return the largest resident memory since the last reset; None where the system does not say."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    return int(found[1]) / 1000 if found else None
 
 
 def memory_bytes() -> int | None:

@@ -11,13 +11,17 @@ from handful.demonstrations import writer_demonstrations
 from handful.llm.protocol import LLM, Sampling
 from handful.prompts import Prompt, generation_prompt
 from handful.recipe import Recipe
-from handful.records import Candidate, Example
+from handful.records import Attribute, Candidate, Example
 from handful.run import fingerprint
-from handful.seeding import derive_seed
+from handful.seeding import derive_seed, stream
 from handful.task import Task
 
 _HOPED_RATE = 0.5
 """Share of candidates expected to be kept before anything is known."""
+
+
+_TEXTS_PER_DRAW = 4
+"""Texts written for one draw of attributes."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ def plan_round(round_index: int, tallies: Mapping[str, Tally], recipe: Recipe) -
     """
     settings = recipe.generate
     n_folds = 2 if recipe.filter.cross_fit else 1
+    # A prompt with attributes is for a few texts: drawing them anew is what makes the texts differ.
+    size_limit = settings.batch_size if settings.attributes == "none" else min(settings.batch_size, _TEXTS_PER_DRAW)
     batches = []
     for label, tally in tallies.items():
         missing = settings.synthetic_per_label - tally.kept
@@ -62,9 +68,8 @@ def plan_round(round_index: int, tallies: Mapping[str, Tally], recipe: Recipe) -
             continue
         rate = (tally.kept + _HOPED_RATE * 4) / (tally.written + 4)
         wanted = min(room, math.ceil(missing / rate))
-        n_batches = math.ceil(wanted / settings.batch_size)
-        for index in range(n_batches):
-            size = min(settings.batch_size, room - index * settings.batch_size)
+        for index in range(math.ceil(wanted / size_limit)):
+            size = min(size_limit, room - index * size_limit)
             batches.append(Batch(round_index, label, index, (round_index + index) % n_folds, size))
     return batches
 
@@ -82,36 +87,63 @@ def generate_candidates(
     batches: Sequence[Batch],
     folds: Sequence[Sequence[Example]],
     seed: int,
+    *,
+    attributes: Mapping[str, Sequence[Attribute]] | None = None,
+    earlier: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Candidate]:
     """Write some batches of candidates side by side, each candidate from its own seed.
+
+    Args:
+        llm: The writer.
+        task: The task.
+        recipe: How it is done.
+        batches: What to write.
+        folds: See `demonstrations.split_folds`.
+        seed: Run seed.
+        attributes: By label: each batch is asked for a text of a value of each.
+        earlier: By label: texts whose words are made less likely, if the recipe suppresses logits.
 
     Raises:
         ModelError: A prompt does not fit the model.
     """
     settings = recipe.generate
-    prompts = [_prompt(task, recipe, batch, folds, seed) for batch in batches]
+    prompts = [_prompt(task, recipe, batch, folds, seed, (attributes or {}).get(batch.label, ())) for batch in batches]
     limit = max_new_tokens(llm, task, recipe)
-    sampling = Sampling(limit, settings.temperature, settings.top_k, settings.num_beams)
+    sampling = Sampling(limit, settings.temperature, settings.top_k, settings.num_beams, settings.logit_suppression)
     blanks = [
         _blank(task, batch, prompt, batch.index * settings.batch_size + offset, seed)
         for batch, prompt in zip(batches, prompts, strict=True)
         for offset in range(batch.n_candidates)
     ]
     repeated = [prompt for batch, prompt in zip(batches, prompts, strict=True) for _ in range(batch.n_candidates)]
-    generations = llm.generate(repeated, [blank.seed for blank in blanks], sampling)
+    before = [(earlier or {}).get(batch.label, ()) for batch in batches for _ in range(batch.n_candidates)]
+    generations = llm.generate(repeated, [blank.seed for blank in blanks], sampling, before if earlier else None)
     return [
         dataclasses.replace(blank, text=generation.text, finished=generation.finished)
         for blank, generation in zip(blanks, generations, strict=True)
     ]
 
 
-def _prompt(task: Task, recipe: Recipe, batch: Batch, folds: Sequence[Sequence[Example]], seed: int) -> Prompt:
+def _prompt(
+    task: Task,
+    recipe: Recipe,
+    batch: Batch,
+    folds: Sequence[Sequence[Example]],
+    seed: int,
+    attributes: Sequence[Attribute],
+) -> Prompt:
     settings = recipe.generate
     shown = writer_demonstrations(
         folds[batch.fold], batch.label, settings.demonstrations_per_prompt, seed, batch.round_index, batch.index
     )
+    draw = stream(seed, "attributes", batch.label, batch.round_index, batch.index)
     return generation_prompt(
-        task, batch.label, shown, describe_label=settings.describe_label, prompt_format=recipe.prompt.format
+        task,
+        batch.label,
+        shown,
+        describe_label=settings.describe_label,
+        attributes={attribute.name: draw.choice(attribute.values) for attribute in attributes},
+        prompt_format=recipe.prompt.format,
     )
 
 

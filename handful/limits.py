@@ -21,3 +21,12 @@ MAX_LABEL_CHARS = 150
 
 MAX_INSTRUCTION_CHARS = 10_000
 """Longest instruction or label description, in characters."""
+
+MAX_TERMS = 5_000
+"""Most terms in one list of terms for `handful audit`, over all its axes."""
+
+MAX_TERM_GROUPS = 50
+"""Most groups on one axis of such a list; every two of them are exchanged."""
+
+MAX_TERM_CHARS = 100
+"""Longest term, and longest name of an axis or group, in characters."""

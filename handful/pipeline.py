@@ -38,6 +38,18 @@ class Outcome:
     """See `evaluate_methods`; None without test texts."""
 
 
+@dataclass(frozen=True)
+class Written:
+    """The candidates of all rounds, and what became of each."""
+
+    candidates: Sequence[Candidate]
+    rejected: Mapping[str, str]
+    """Reason code by id of those that did not pass screening."""
+    scores: Sequence[LabelScores]
+    """The judge's, of all others."""
+    verdicts: Sequence[Verdict]
+
+
 def run_pipeline(job: Job, run: Run, *, until: Stage = "evaluate", progress: Progress | None = None) -> Outcome:
     """Do the job in an open run directory, as far as the stage `until`.
 
@@ -46,23 +58,24 @@ def run_pipeline(job: Job, run: Run, *, until: Stage = "evaluate", progress: Pro
         Interrupted: The progress asked to stop.
     """
     progress = progress or Silent()
-    candidates, verdicts = write_and_check(job, run, progress)
-    tallies = tally(job.task, candidates, verdicts)
+    run.publish_json("task", job.task.to_dict())
+    written = write_and_check(job, run, progress)
+    tallies = tally(job.task, written.candidates, written.verdicts)
     if until == "generate":
         return Outcome(tallies)
     _name_starving(job, tallies, progress)
-    rows = training_rows(job.task, job.recipe, candidates, verdicts)
+    rows = training_rows(job.task, job.recipe, written.candidates, written.verdicts)
     run.publish("training", [row.to_row() for row in rows])
     if until == "filter":
         return Outcome(tallies, rows)
-    pool = calibration_pool(candidates, verdicts)
+    pool = calibration_pool(written.candidates, written.verdicts)
     tune_classifier(job, rows, pool, run, progress)
     if until == "train" or not job.task.test:
         return Outcome(tallies, rows)
     return Outcome(tallies, rows, evaluate_methods(job, pool, run, progress))
 
 
-def write_and_check(job: Job, run: Run, progress: Progress) -> tuple[list[Candidate], list[Verdict]]:
+def write_and_check(job: Job, run: Run, progress: Progress) -> Written:
     """Generate and filter in turn until every label has N examples or its budget is spent.
 
     Raises:
@@ -71,12 +84,13 @@ def write_and_check(job: Job, run: Run, progress: Progress) -> tuple[list[Candid
     started = time.monotonic()
     candidates: list[Candidate] = []
     scores: list[LabelScores] = []
+    rejected: Mapping[str, str] = {}
     verdicts: list[Verdict] = []
     for round_index in range(job.recipe.generate.max_rounds):
         batches = plan_round(round_index, tally(job.task, candidates, verdicts), job.recipe)
         if not batches or _out_of_time(job, started):
             break
-        new = write_round(job, run, batches, progress)
+        new = write_round(job, run, batches, progress, candidates)
         candidates += new
         run.publish("candidates", [candidate.to_row() for candidate in candidates])
         rejected = screen_candidates(candidates, job.task.examples, job.recipe.filter)
@@ -89,7 +103,7 @@ def write_and_check(job: Job, run: Run, progress: Progress) -> tuple[list[Candid
             where=str(run.directory),
             mend="Look at verdicts.jsonl for the reasons; a clearer instruction or label descriptions help most.",
         )
-    return candidates, verdicts
+    return Written(candidates, rejected, scores, verdicts)
 
 
 def tally(task: Task, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> dict[str, Tally]:

@@ -19,7 +19,7 @@ Layouts (plain):
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -112,9 +112,10 @@ def generation_prompt(
     demonstrations: Sequence[Example],
     *,
     describe_label: bool = True,
+    attributes: Mapping[str, str] | None = None,
     prompt_format: Literal["plain", "chat"] = "plain",
 ) -> Prompt:
-    """Return the prompt that asks for one more text of a label (paper, Fig. 2)."""
+    """Return the prompt that asks for one more text of a label (paper, Fig. 2), with these attributes if any."""
     chosen = next(entry for entry in task.labels if entry.name == label)
     segments = [
         Segment("Few examples of"),
@@ -125,13 +126,29 @@ def generation_prompt(
     if describe_label and chosen.description:
         segments += [Segment(" ("), Segment(one_line(chosen.description)), Segment(")")]
     segments += [Segment(" are given. Generate more"), Segment(f" {one_line(task.text_name)}")]
-    segments += [Segment(" texts with the label"), Segment(f" {chosen.verbalizer}"), Segment(".\n\n")]
+    segments += [Segment(" texts with the label"), Segment(f" {chosen.verbalizer}")]
+    for name, value in (attributes or {}).items():
+        segments += [Segment(","), Segment(f" {one_line(name)}"), Segment(":"), Segment(f" {one_line(value)}")]
+    segments.append(Segment(".\n\n"))
     for example in demonstrations:
         segments += [*_text_line(example.text), Segment("\nLabel:"), Segment(f" {chosen.verbalizer}")]
         segments.append(Segment("\n\n"))
     if prompt_format == "chat":
         return Prompt(prefix=tuple(segments), format="chat", answer_start="Text:")
     return Prompt(prefix=(*segments, Segment("Text:")))
+
+
+def topic_prompt(task: Task, label: str, prompt_format: Literal["plain", "chat"] = "plain") -> Prompt:
+    """Return the prompt that asks for one topic that texts of a label are about."""
+    chosen = next(entry for entry in task.labels if entry.name == label)
+    segments = [Segment("Different topics of"), Segment(f" {one_line(task.text_name)}")]
+    segments += [Segment(" texts with the label"), Segment(f" {chosen.verbalizer}")]
+    if chosen.description:
+        segments += [Segment(" ("), Segment(one_line(chosen.description)), Segment(")")]
+    segments.append(Segment(", a few words each:\n"))
+    if prompt_format == "chat":
+        return Prompt(prefix=tuple(segments), format="chat", answer_start="1.")
+    return Prompt(prefix=(*segments, Segment("1.")))
 
 
 def _text_line(text: str) -> list[Segment]:

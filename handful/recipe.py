@@ -53,6 +53,12 @@ class GenerateRecipe:
     """How many examples of the label stand in one prompt, drawn anew for each batch; none means all."""
     describe_label: bool = True
     """Whether the prompt gives the label's description."""
+    attributes: Literal["none", "task", "llm"] = "none"
+    """Ask for texts of drawn attributes (Yu et al. 2023): those of the `task` file, or topics the `llm` proposes."""
+    attribute_values: int = 8
+    """How many topics per label the LLM proposes."""
+    logit_suppression: float = 0.0
+    """Lower a content word's logit by this times log(1 + its count in the label's texts so far) (Chung et al. 2023)."""
     batch_size: int = 32
     """Texts per prompt; the unit that is saved."""
     max_rounds: int = 6
@@ -70,6 +76,8 @@ class GenerateRecipe:
         _require(self.top_k >= 0, "generate.top_k must be 0 or more", self.top_k)
         _require(self.num_beams >= 1, "generate.num_beams must be at least 1", self.num_beams)
         _require(self.max_new_tokens >= 1, "generate.max_new_tokens must be at least 1", self.max_new_tokens)
+        _require(self.attribute_values >= 1, "generate.attribute_values must be at least 1", self.attribute_values)
+        _require(self.logit_suppression >= 0, "generate.logit_suppression must be 0 or more", self.logit_suppression)
         _require(self.batch_size >= 1, "generate.batch_size must be at least 1", self.batch_size)
         _require(self.max_rounds >= 1, "generate.max_rounds must be at least 1", self.max_rounds)
         _require(

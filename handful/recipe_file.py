@@ -31,12 +31,21 @@ def load_recipe(spec: str = "default", overrides: tuple[str, ...] = ()) -> Recip
             raise RecipeError(f"unknown base recipe {base_name!r}", where=spec, mend=_suggest(base_name, list(PRESETS)))
         base = PRESETS[base_name]
         changes.setdefault("name", Path(spec).stem)
+    return _build(base, _with_overrides(changes, overrides), where=spec)
+
+
+def change_recipe(recipe: Recipe, overrides: tuple[str, ...]) -> Recipe:
+    """Return a recipe with `stage.key=value` overrides; raises RecipeError as `load_recipe` does."""
+    return _build(recipe, _with_overrides({}, overrides), where=recipe.name)
+
+
+def _with_overrides(changes: dict[str, Any], overrides: tuple[str, ...]) -> dict[str, Any]:
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
             raise RecipeError(f"{override!r} has no '='", where="--set", mend="Write stage.key=value.")
         _place(changes, key.strip(), value, override)
-    return _build(base, changes, where=spec)
+    return changes
 
 
 def recipe_from_dict(values: dict[str, Any]) -> Recipe:

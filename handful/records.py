@@ -36,6 +36,19 @@ class Example(Record):
 
 
 @dataclass(frozen=True)
+class Attribute(Record):
+    """Something texts of a task differ in, such as their length, and what it can be (Yu et al. 2023)."""
+
+    name: str
+    values: tuple[str, ...]
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Rebuild from JSON, where tuples are lists."""
+        return cls(row["name"], tuple(row["values"]))
+
+
+@dataclass(frozen=True)
 class Candidate(Record):
     """One text the LLM wrote when asked for `intended_label`; not yet judged."""
 

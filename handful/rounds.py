@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from handful.attributes import given_attributes, propose_topics
 from handful.demonstrations import split_folds
 from handful.filter import judge_candidates
 from handful.generate import Batch, generate_candidates
 from handful.job import Job
 from handful.progress import Progress, stop_if_asked
-from handful.records import Candidate, Example, LabelScores
+from handful.records import Attribute, Candidate, Example, LabelScores
 from handful.run import Run, fingerprint
 
 _WRITTEN_AT_ONCE = 192
@@ -19,8 +20,17 @@ _JUDGED_AT_ONCE = 64
 """Candidates scored together, the unit that is saved. Fixed, because a score's last bits depend on its batch."""
 
 
-def write_round(job: Job, run: Run, batches: Sequence[Batch], progress: Progress) -> list[Candidate]:
+def write_round(
+    job: Job, run: Run, batches: Sequence[Batch], progress: Progress, before: Sequence[Candidate] = ()
+) -> list[Candidate]:
     """Let the LLM write every batch of a round.
+
+    Args:
+        job: Task, recipe, seed and base model.
+        run: Where finished batches are saved.
+        batches: The plan of the round.
+        progress: Hears of it.
+        before: The candidates of the rounds before; their words become less likely if the recipe says so.
 
     Raises:
         Interrupted: The progress asked to stop; finished batches are saved.
@@ -28,9 +38,13 @@ def write_round(job: Job, run: Run, batches: Sequence[Batch], progress: Progress
     """
     progress.start(f"write, round {batches[0].round_index + 1}", sum(b.n_candidates for b in batches), "texts")
     written: list[Candidate] = []
-    for index, group in enumerate(_groups(batches)):
+    attributes = _attributes(job, run)
+    suppresses = job.recipe.generate.logit_suppression > 0
+    for index, group in enumerate(_waves(batches) if suppresses else _groups(batches)):
         stop_if_asked(progress)
-        written += _written(job, run, f"candidates-{batches[0].round_index}-{index}", group, progress)
+        earlier = _by_label([*before, *written]) if suppresses else {}
+        name = f"candidates-{batches[0].round_index}-{index}"
+        written += _written(job, run, name, group, attributes, earlier, progress)
     progress.finish(f"{len(written)} candidates written")
     return written
 
@@ -66,16 +80,53 @@ def _groups(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
     yield group
 
 
-def _written(job: Job, run: Run, name: str, batches: Sequence[Batch], progress: Progress) -> list[Candidate]:
+def _waves(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
+    """Cut a round so that each label has one batch at a time: it can then avoid the words of the ones before."""
+    for index in range(max(batch.index for batch in batches) + 1):
+        yield from _groups([batch for batch in batches if batch.index == index])
+
+
+def _by_label(candidates: Sequence[Candidate]) -> dict[str, list[str]]:
+    texts: dict[str, list[str]] = {}
+    for candidate in candidates:
+        texts.setdefault(candidate.intended_label, []).append(candidate.text)
+    return texts
+
+
+def _attributes(job: Job, run: Run) -> dict[str, tuple[Attribute, ...]]:
+    """Return what each label's texts are asked to differ in; the LLM is asked once."""
+    if job.recipe.generate.attributes != "llm":
+        return given_attributes(job.task, job.recipe)
+
+    def work() -> list[dict[str, Any]]:
+        found = propose_topics(job.llm(), job.task, job.recipe, job.seed)
+        return [{"label": label, "attributes": [entry.to_row() for entry in own]} for label, own in found.items()]
+
+    rows = run.step("attributes", _inputs(job), work)
+    return {row["label"]: tuple(map(Attribute.from_row, row["attributes"])) for row in rows}
+
+
+def _written(
+    job: Job,
+    run: Run,
+    name: str,
+    batches: Sequence[Batch],
+    attributes: Mapping[str, Sequence[Attribute]],
+    earlier: Mapping[str, Sequence[str]],
+    progress: Progress,
+) -> list[Candidate]:
     done = progress.skip
 
     def work() -> list[dict[str, Any]]:
         nonlocal done
         done = progress.advance
-        candidates = generate_candidates(job.llm(), job.task, job.recipe, batches, _folds(job), job.seed)
+        candidates = generate_candidates(
+            job.llm(), job.task, job.recipe, batches, _folds(job), job.seed, attributes=attributes, earlier=earlier
+        )
         return [candidate.to_row() for candidate in candidates]
 
-    candidates = [Candidate.from_row(row) for row in run.step(name, [_inputs(job), list(batches)], work)]
+    inputs = [_inputs(job), list(batches), {label: fingerprint(list(texts)) for label, texts in earlier.items()}]
+    candidates = [Candidate.from_row(row) for row in run.step(name, inputs, work)]
     done(len(candidates))
     return candidates
 

@@ -4,6 +4,7 @@ Killed at any point, the same calls finish the run with the same bytes: fresh an
 (every step is read from its file), and nothing that depends on the clock or on the machine goes into those files.
 
     manifest.json   what the run is (identity) and where it was made (environment)
+    task.json       the task with its examples and test texts
     *.jsonl, ...    the published results; rewritten from the steps
     reviews.jsonl   appended by people, never rewritten
     adapter/        the classifier
@@ -74,6 +75,10 @@ class Run:
         if rows is None:
             raise RunError("reads back other than it was written", where=str(path), mend="Check the disk")
         return rows
+
+    def has_step(self, name: str) -> bool:
+        """Return whether a stage of this name has been finished, for whatever inputs."""
+        return any(self._internal(name, "").parent.glob(f"{name}-*.jsonl"))
 
     def _internal(self, name: str, suffix: str) -> Path:
         if not _NAME.fullmatch(name):

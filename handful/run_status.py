@@ -13,7 +13,7 @@ from typing import Any
 from handful.errors import AdapterError, RunError
 from handful.run import read_jsonl, read_manifest
 from handful.storage.directories import verify_directory
-from handful.storage.files import explained
+from handful.storage.jsonl import read_json
 from handful.storage.manifest import LOCK
 
 STAGES = ("generate", "filter", "train", "evaluate")
@@ -44,6 +44,9 @@ def read_status(directory: Path) -> RunStatus:
         RunError: Not a run directory, or a file in it cannot be read.
     """
     identity = dict(read_manifest(directory)["identity"])
+    if "task_name" not in identity:
+        mend = "Its draws are runs, below `runs`; its table is in tables.md."
+        raise RunError("this is the directory of a benchmark", where=str(directory), mend=mend)
     fault, trained = "", (directory / "adapter").is_dir()
     if trained:
         try:
@@ -52,7 +55,7 @@ def read_status(directory: Path) -> RunStatus:
             fault, trained = error.message, False
     # The training set is published when writing and checking are over.
     chosen = (directory / "training.jsonl").is_file()
-    results = _json(directory / "results.json")
+    results = read_json(directory / "results.json")
     return RunStatus(
         identity=identity,
         done={"generate": chosen, "filter": chosen, "train": trained, "evaluate": results is not None},
@@ -60,7 +63,7 @@ def read_status(directory: Path) -> RunStatus:
         training_examples=len(_rows(directory / "training.jsonl")),
         adapter_fault=fault,
         results=results,
-        timings=_json(directory / "timings.json"),
+        timings=read_json(directory / "timings.json"),
         holder=_holder(directory),
     )
 
@@ -73,21 +76,6 @@ def _labels(directory: Path) -> dict[str, dict[str, int]]:
 
 def _rows(path: Path) -> list[dict[str, Any]]:
     return read_jsonl(path) if path.is_file() else []
-
-
-def _json(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    with explained(path):
-        data = path.read_bytes()
-    try:
-        value = json.loads(data)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        mend = "Delete it and give the run's command again; it is written anew."
-        raise RunError("damaged", where=str(path), mend=mend)
-    return value
 
 
 def _holder(directory: Path) -> dict[str, Any] | None:

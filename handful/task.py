@@ -21,7 +21,7 @@ from handful.reading.task_checks import check_known, check_shots, drop_repeats, 
 from handful.reading.task_file import read_task_file
 from handful.reading.task_template import task_template
 from handful.reading.wording import short
-from handful.records import Example
+from handful.records import Attribute, Example
 from handful.seeding import stream
 
 __all__ = ["Example", "Label", "Task", "load_task", "task_template"]
@@ -44,6 +44,8 @@ class Task:
     """Where the task came from, for reports."""
     text_column: str = "text"
     """The column of the text in the file at `unlabeled_path`."""
+    attributes: tuple[Attribute, ...] = ()
+    """What generated texts are asked to differ in, if the recipe says so."""
     warnings: tuple[str, ...] = ()
     """What the user should know, one sentence each: repeated examples, test texts among the examples."""
 
@@ -60,6 +62,7 @@ class Task:
         text_name: str = "text",
         text_column: str = "text",
         label_column: str = "label",
+        attributes: Mapping[str, Sequence[str]] | None = None,
     ) -> Task:
         """Make a task in Python.
 
@@ -74,6 +77,7 @@ class Task:
             text_name: What one text is, as in "movie review".
             text_column: The column, or key, of the text.
             label_column: The column, or key, of the label.
+            attributes: What generated texts are asked to differ in, with the values of each.
 
         Raises:
             TaskError: If the labels are not usable or one has no example.
@@ -91,6 +95,7 @@ class Task:
             unlabeled_path=None if unlabeled is None else Path(unlabeled),
             source="Python",
             text_column=text_column,
+            attributes=tuple(Attribute(name, tuple(values)) for name, values in (attributes or {}).items()),
         )
         tests = None if test is None else locate_examples_from(test, **columns, name="test")
         return _checked(bare, rows, tests, {})
@@ -115,14 +120,16 @@ class Task:
         """Raise TaskError, with all counts, if a label has fewer than `least` examples."""
         check_shots(self.examples, self.label_names, least, self.source)
 
-    def sample(self, shots_per_label: int, seed: int) -> Task:
+    def sample(self, shots_per_label: int, seed: int, *, at_most: bool = False) -> Task:
         """Return the task with a few-shot draw of its examples, label by label.
+
+        With `at_most` a label that has fewer gives all it has.
 
         The draw of a label depends on the seed, its name and its set of texts, not on the order of the file.
         A larger draw of the same seed holds the smaller one.
 
         Raises:
-            TaskError: If `shots_per_label` is under 1, or a label has fewer distinct texts.
+            TaskError: If `shots_per_label` is under 1, or a label has fewer distinct texts and may not.
         """
         if shots_per_label < 1:
             raise TaskError(f"shots_per_label is {shots_per_label}", mend="Draw at least 1 example per label.")
@@ -130,7 +137,7 @@ class Task:
         for example in self.examples:
             texts[example.label].add(example.text)
         unique = [Example(text, name) for name in texts for text in texts[name]]
-        check_shots(unique, self.label_names, shots_per_label, self.source)
+        check_shots(unique, self.label_names, 1 if at_most else shots_per_label, self.source)
         drawn: list[Example] = []
         for name in self.label_names:
             pool = sorted(texts[name])
@@ -169,6 +176,7 @@ class Task:
             "unlabeled_path": None if self.unlabeled_path is None else str(self.unlabeled_path),
             "source": self.source,
             "text_column": self.text_column,
+            "attributes": [attribute.to_row() for attribute in self.attributes],
             "warnings": list(self.warnings),
         }
 
@@ -182,6 +190,7 @@ class Task:
                 "examples": tuple(Example.from_row(example) for example in row["examples"]),
                 "test": None if test is None else tuple(Example.from_row(example) for example in test),
                 "unlabeled_path": None if path is None else Path(path),
+                "attributes": tuple(Attribute.from_row(entry) for entry in row["attributes"]),
                 "warnings": tuple(row["warnings"]),
             }
             return cls(**{**row, **rebuilt})
@@ -206,6 +215,7 @@ def load_task(path: str | Path) -> Task:
         unlabeled_path=file.unlabeled_path,
         source=str(path),
         text_column=file.text_column,
+        attributes=tuple(file.attributes),
     )
     return _checked(bare, file.examples, file.test, file.places)
 

@@ -18,7 +18,10 @@ from tests.commands import handful, start, write_task
 TASK = "name: t\nlabels: [alpha, beta]\nexamples: examples.csv\n"
 ROWS = "text,label\nred fox,alpha\nred coat,alpha\nblue sea,beta\nblue sky,beta\n"
 RUN = ("run", "task.yaml", "--model", "scripted", "--run", "run")
-KEYS = "'name', 'instruction', 'text_name', 'labels', 'examples', 'test', 'unlabeled', 'text_column', 'label_column'"
+KEYS = (
+    "'name', 'instruction', 'text_name', 'labels', 'examples', 'test', 'unlabeled', 'attributes', 'text_column', "
+    "'label_column'"
+)
 CSV_QUOTES = 'Close the quote, and write a quote within a quoted text twice: "".'
 YAML_QUOTING = (
     "Check the indentation, and quote values that hold ': ' or ' #' or start with one of [ { & * ! | > % @ `."

@@ -30,7 +30,7 @@ def test_help_comes_at_once_and_without_anything_heavy() -> None:
         "import sys\n"
         "from handful.cli.app import execute\n"
         "assert execute(['--help']) == 0 and execute(['predict', '--help']) == 0\n"
-        "heavy = {'torch', 'transformers', 'numpy', 'scipy', 'datasketch'} & set(sys.modules)\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'scipy', 'datasketch', 'matplotlib', 'jinja2'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PROJECT, stdout=subprocess.DEVNULL)
@@ -88,6 +88,7 @@ def test_run_ends_with_a_table_and_keeps_its_times() -> None:
     for method in ("0-shot", "ICL-4", "LoRA-4", "ours (4 + 21)"):
         assert method in result.out
     assert "Classifier: run/adapter" in result.out
+    assert result.out.endswith("Report:     run/report.html\n")
     assert "write, round 1: " in result.err
     timings = json.loads(Path("run/timings.json").read_text())
     assert timings["stages"]["train"]["units"] > 0
@@ -121,6 +122,7 @@ def test_json_is_all_there_is_on_stdout() -> None:
     final = events[-1]
     assert final["event"] == "result"
     assert final["adapter"] == "run/adapter"
+    assert final["report"] == "run/report.html"
     assert [row["method"] for row in final["results"]["methods"]] == [
         "zero_shot",
         "in_context",
@@ -232,3 +234,41 @@ def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     result = handful("run", "task.yaml", *SCRIPTED)
     assert result.code == 0, result.err
     assert "train: " in result.err
+
+
+def test_report_is_made_again() -> None:
+    assert handful("run", "task.yaml", *SCRIPTED).code == 0
+    page = Path("run/report.html").read_bytes()
+    assert b"<title>colours: handful, recipe default, seed 0</title>" in page
+    Path("run/report.html").unlink()
+    result = handful("report", "run")
+    assert (result.code, result.out) == (0, "Report: run/report.html\n")
+    assert Path("run/report.html").read_bytes() == page
+
+
+def test_a_run_has_its_report_when_it_is_through() -> None:
+    assert handful("train", "task.yaml", *SCRIPTED).code == 0
+    assert not Path("run/report.html").exists()
+    assert handful("report", "run").code == 0
+    assert "Not measured yet" in Path("run/report.html").read_text()
+    write_task(Path(), test=False)
+    assert handful("train", "task.yaml", "--model", "scripted", "--run", "bare").code == 0
+    assert "Nothing was measured" in Path("bare/report.html").read_text()
+
+
+def test_report_of_what_is_no_run() -> None:
+    result = handful("report", "nowhere")
+    assert (result.code, result.out) == (2, "")
+    assert "there is no such directory. Give the directory of a run" in result.err
+
+
+def test_a_report_that_fails_does_not_take_the_table_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(data: object) -> None:
+        raise ValueError("no pixels left")
+
+    monkeypatch.setattr("handful.report.run_report.run_page", fails)
+    result = handful("run", "task.yaml", *SCRIPTED)
+    assert result.code == 0
+    assert "the report was not written: no pixels left. `handful report run` tries again." in result.err
+    assert "Classifier: run/adapter" in result.out
+    assert "Report:" not in result.out

@@ -6,7 +6,7 @@ import pytest
 
 from handful.demonstrations import split_folds
 from handful.generate import Batch, Tally, generate_candidates, max_new_tokens, plan_round
-from handful.records import Candidate
+from handful.records import Attribute, Candidate
 from tests.toys import RecordingLLM, small_recipe, two_label_task
 
 
@@ -109,3 +109,43 @@ def test_token_limit_is_twice_the_longest_example() -> None:
 @pytest.mark.parametrize(("kept", "n", "rate"), [(0, 0, 0.0), (1, 4, 0.25)])
 def test_acceptance_rate(kept: int, n: int, rate: float) -> None:
     assert Tally(n, kept).acceptance_rate == rate
+
+
+def test_each_batch_asks_for_drawn_attributes() -> None:
+    task, recipe, llm = two_label_task(), small_recipe("generate.attributes=task"), RecordingLLM()
+    folds = split_folds(task, 0, cross_fit=True)
+    batches = [Batch(0, "good", index, 0, 1) for index in range(12)]
+    attributes = {"good": (Attribute("length", ("short", "long")), Attribute("style", ("formal",)))}
+    generate_candidates(llm, task, recipe, batches, folds, 0, attributes=attributes)
+    ((prompts, _, _),) = llm.generated
+    asked = {"".join(segment.text for segment in prompt.prefix).split("\n\n")[0] for prompt in prompts}
+    assert {line.rsplit("positive", 1)[1] for line in asked} == {
+        ", length: short, style: formal.",
+        ", length: long, style: formal.",
+    }
+
+
+def test_attributes_are_drawn_anew_every_few_texts() -> None:
+    tallies = {"good": Tally()}
+    plain = plan_round(0, tallies, small_recipe("generate.batch_size=16", "generate.synthetic_per_label=16"))
+    drawn = plan_round(
+        0,
+        tallies,
+        small_recipe("generate.batch_size=16", "generate.synthetic_per_label=16", "generate.attributes=task"),
+    )
+    assert [batch.n_candidates for batch in plain] == [16, 16]
+    assert [batch.n_candidates for batch in drawn] == [4] * 8
+
+
+def test_words_of_earlier_texts_are_avoided_only_if_the_recipe_says_so() -> None:
+    task = two_label_task()
+    earlier = {"good": [" ".join(word for example in task.examples for word in example.text.split())]}
+    batch = [Batch(0, "good", 0, 0, 40)]
+    folds = split_folds(task, 0, cross_fit=True)
+    texts = {}
+    for strength in (0.0, 1.0):
+        recipe = small_recipe(f"generate.logit_suppression={strength}", "generate.demonstrations_per_prompt=2")
+        candidates = generate_candidates(RecordingLLM(), task, recipe, batch, folds, 0, earlier=earlier)
+        texts[strength] = " ".join(candidate.text for candidate in candidates).split()
+    assert "lovely" in texts[0.0]
+    assert "lovely" not in texts[1.0]

@@ -79,3 +79,28 @@ def test_a_round_without_candidates_to_judge(tmp_path: Path) -> None:
     with open_run(tmp_path / "run", MANIFEST) as run:
         assert judge_round(job_of(two_label_task(), engine), run, 0, [], Listener()) == []
     assert engine.calls == 0
+
+
+def test_with_suppression_a_label_has_one_batch_at_a_time(tmp_path: Path) -> None:
+    engine = RecordingEngine()
+    job = job_of(two_label_task(), engine, "generate.logit_suppression=1")
+    batches = [Batch(0, label, index, 0, 8) for label in ("good", "bad") for index in range(3)]
+    with open_run(tmp_path / "run", MANIFEST) as run:
+        first = write_round(job, run, batches, Listener())
+        again = write_round(job, run, batches, Listener())
+        after_others = write_round(job, run, batches, Listener(), [Candidate("9-0-0", "lovely", "good", 0, "p")])
+    assert [len(seeds) for _, seeds, _ in engine.recorder.generated] == [16] * 6
+    assert again == first
+    assert "lovely" in " ".join(c.text for c in first if c.intended_label == "good")
+    assert "lovely" not in " ".join(c.text for c in after_others if c.intended_label == "good")
+
+
+def test_the_llm_is_asked_for_topics_once(tmp_path: Path) -> None:
+    engine = RecordingEngine()
+    job = job_of(two_label_task(), engine, "generate.attributes=llm", "generate.attribute_values=2")
+    with open_run(tmp_path / "run", MANIFEST) as run:
+        write_round(job, run, BATCHES[:1], Listener())
+        write_round(job, run, BATCHES[1:2], Listener())
+    asked = [prompts for prompts, _, _ in engine.recorder.generated if "Different topics" in str(prompts[0].prefix[0])]
+    assert len(asked) == 1
+    assert len(asked[0]) == 2 * 2 * 4

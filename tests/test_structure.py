@@ -36,7 +36,7 @@ MAY = {
     "tuning": {"classifier"},
 }
 """Stages that use another: everything else travels through pipeline.py."""
-ABOVE = {"cli", "pipeline", "rounds", "job", "distributed"}
+ABOVE = {"cli", "pipeline", "rounds", "job", "distributed", "benchmark"}
 """What puts the stages together; no stage looks up to it, but for the job they are given."""
 MOST_LINES = 315
 
@@ -131,8 +131,8 @@ def test_only_the_storage_writes_files(module: str) -> None:
         name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         if name in {"write_text", "write_bytes", "save_pretrained", "mkdir", "touch"} or written_mode(call):
             writes.append(f"{module}:{call.lineno} {name or 'open'}")
-    # gguf_cache.py keeps its entries; tuning.py and train.py use folders of tempfile.
-    allowed = part(module) == "storage" or module in {"run", "llm/gguf_cache", "tuning", "train"}
+    # gguf_cache.py keeps its entries; tuning.py and train.py use folders of tempfile; environment.py tells the kernel.
+    allowed = part(module) == "storage" or module in {"run", "llm/gguf_cache", "tuning", "train", "environment"}
     assert allowed or not writes
     if module in {"tuning", "train"} and writes:
         assert any("TemporaryDirectory" in ast.unparse(call.func) for call in calls(module))
@@ -199,3 +199,27 @@ def test_functions_are_short(module: str) -> None:
         if isinstance(node, ast.FunctionDef) and node.end_lineno is not None:
             documentation = len((ast.get_docstring(node) or "").splitlines())
             assert node.end_lineno - node.lineno + 1 - documentation <= 50, node.name
+
+
+REPORT_ONLY = {"matplotlib", "jinja2", "markupsafe"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_report_is_a_leaf(module: str) -> None:
+    own = part(module)
+    roots = {name.partition(".")[0] for name in imports(module)}
+    if own == "report":
+        used = {part(name) for name in own_imports(module)}
+        assert not used & (ABOVE | {"llm", "train", "generate", "filter", "tuning"})
+        at_once = {alias for node in tree(module).body for alias in imported_roots(node)}
+        assert not at_once & (REPORT_ONLY - {"markupsafe"}), "imported before it is needed"
+    else:
+        assert not roots & REPORT_ONLY
+        assert own == "cli" or "report" not in {part(name) for name in own_imports(module)}
+
+
+def imported_roots(node: ast.stmt) -> set[str]:
+    """Top packages that a statement itself imports."""
+    if isinstance(node, ast.Import):
+        return {alias.name.partition(".")[0] for alias in node.names}
+    return {str(node.module).partition(".")[0]} if isinstance(node, ast.ImportFrom) else set()

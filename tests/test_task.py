@@ -119,7 +119,8 @@ HEAD = "labels: [billing, access]\n"
     [
         ("", "task.yaml: the file is empty. See the documentation for a task file."),
         ("- a\n", "task.yaml:1: the task has to be a mapping with the keys 'name', 'instruction', 'text_name', "
-         "'labels', 'examples', 'test', 'unlabeled', 'text_column', 'label_column'. Write it as name: ..."),
+         "'labels', 'examples', 'test', 'unlabeled', 'attributes', 'text_column', "
+         "'label_column'. Write it as name: ..."),
         ("labels: [a, b]\n", "task.yaml:1: the task has no key 'examples'. Add examples: ..."),
         ("lables: [a, b]\nexamples: e\n", "task.yaml:1: the task has an unknown key 'lables'. Did you mean 'labels'?"),
         (HEAD + "examples: examples.csv\nlabels: [a]\n",
@@ -416,3 +417,26 @@ class TestSaving:
         path.unlink()
         with pytest.raises(TaskError, match="the unlabelled texts cannot be read"):
             task.fingerprint()
+
+
+def with_attributes(folder: Path, value: str) -> Path:
+    path = folder / "task.yaml"
+    rows = "[{text: one, label: a}, {text: two, label: b}]"
+    path.write_text(f"name: t\nlabels: [a, b]\nexamples: {rows}\nattributes: {value}\n")
+    return path
+
+
+def test_attributes_are_read_as_text(tmp_path: Path) -> None:
+    task = load_task(with_attributes(tmp_path, "{length: [short, long], year: [1999, no]}"))
+    assert [(entry.name, entry.values) for entry in task.attributes] == [
+        ("length", ("short", "long")),
+        ("year", ("1999", "no")),
+    ]
+
+
+@pytest.mark.parametrize(
+    "value", ["[short, long]", "short", "{length: short}", "{length: []}", "{length: [[a]]}", "{length: }"]
+)
+def test_attributes_of_another_shape_are_named(tmp_path: Path, value: str) -> None:
+    with pytest.raises(TaskError, match=r"task\.yaml:4"):
+        load_task(with_attributes(tmp_path, value))

@@ -64,9 +64,15 @@ class RecordingLLM:
     def prompt_tokens(self, prompt: Prompt) -> tuple[int, bool]:
         return self.inner.prompt_tokens(prompt)
 
-    def generate(self, prompts: Sequence[Prompt], seeds: Sequence[int], sampling: Sampling) -> list[Generation]:
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        seeds: Sequence[int],
+        sampling: Sampling,
+        earlier: Sequence[Sequence[str]] | None = None,
+    ) -> list[Generation]:
         self.generated.append((tuple(prompts), tuple(seeds), sampling))
-        return self.inner.generate(prompts, seeds, sampling)
+        return self.inner.generate(prompts, seeds, sampling, earlier)
 
     def score(
         self, prompts: Sequence[Prompt], targets: Sequence[str], *, on_progress: OnProgress | None = None

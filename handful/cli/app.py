@@ -16,7 +16,16 @@ from typing import Annotated, Any
 import typer
 
 from handful import __version__
-from handful.cli import info_commands, pipeline_commands, predict_command, task_commands
+from handful.cli import (
+    audit_command,
+    benchmark_command,
+    estimate_command,
+    info_commands,
+    pipeline_commands,
+    predict_command,
+    report_command,
+    task_commands,
+)
 from handful.cli.console import say, tell, tell_error
 from handful.errors import HandfulError, Interrupted
 
@@ -39,7 +48,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (task_commands, pipeline_commands, predict_command, info_commands):
+for module in (
+    task_commands,
+    pipeline_commands,
+    predict_command,
+    report_command,
+    audit_command,
+    estimate_command,
+    benchmark_command,
+    info_commands,
+):
     module.register(app)
 
 

@@ -68,7 +68,7 @@ class TaskOptions:
         Raises:
             HandfulError: The task is not usable, or has too few or too many examples.
         """
-        task = _drawn(self, _loaded(self))
+        task = _drawn(self, named_task(self.task, self.data))
         if self.test_limit is not None:
             task = limit_test(task, self.test_limit)
         try:
@@ -140,18 +140,23 @@ def limit_test(task: Task, limit: int) -> Task:
     return replace(task, test=tuple(texts[place] for place in places))
 
 
-def _loaded(options: TaskOptions) -> Task:
+def named_task(name: str, data: Path | None) -> Task:
+    """Return one of the paper's sets, from the folder `data`, or the task of a file, with all their examples.
+
+    Raises:
+        HandfulError: It is not usable.
+    """
     from handful.paper_sets import PAPER_SETS, load_paper_set
     from handful.reading.wording import did_you_mean
     from handful.task import load_task
 
-    if options.task in PAPER_SETS:
-        return load_paper_set(options.task, options.data)
+    if name in PAPER_SETS:
+        return load_paper_set(name, data)
     try:
-        return load_task(options.task)
+        return load_task(name)
     except TaskError as error:
-        guess = did_you_mean(options.task, PAPER_SETS)
-        if not guess or Path(options.task).exists():
+        guess = did_you_mean(name, PAPER_SETS)
+        if not guess or Path(name).exists():
             raise
         raise TaskError(error.message, where=error.where, mend=guess) from None
 
@@ -164,6 +169,12 @@ def _drawn(options: TaskOptions, task: Task) -> Task:
         shots = PAPER_SHOTS
     if shots is not None:
         return task.sample(shots, options.seed)
+    require_handful(task)
+    return task
+
+
+def require_handful(task: Task) -> None:
+    """Raise TaskError if a label has more examples than are used without being asked for."""
     label, most = Counter(example.label for example in task.examples).most_common(1)[0]
     if most > MOST_SHOTS:
         raise TaskError(
@@ -171,7 +182,6 @@ def _drawn(options: TaskOptions, task: Task) -> Task:
             where=task.source,
             mend="Say how many to draw, for example --shots-per-label 4.",
         )
-    return task
 
 
 Options = TypeVar("Options")

@@ -12,6 +12,7 @@ import typer
 
 from handful.cli.console import results_table, say, say_json, show_table, tally_table
 from handful.cli.options import JobOptions, takes
+from handful.cli.report_command import report_at_the_end
 from handful.cli.stopping import stopping_gently
 from handful.cli.watching import Watch, watching
 from handful.errors import RunError, TaskError
@@ -90,11 +91,15 @@ def _work(options: JobOptions, until: Stage, job: Job | None = None) -> None:
         with open_run(directory, manifest, force=options.force) as run:
             watch.keep_in(run)
             outcome = run_pipeline(job, run, until=until, progress=watch)
+            through = until == "evaluate" or (until == "train" and not job.task.test)
+            report = report_at_the_end(run, watch) if through else None
     starved = _starved(job, outcome)
     if options.as_json:
-        _show_as_event(until, directory, outcome, starved, watch)
+        _show_as_event(until, directory, outcome, starved, watch, report)
     else:
         _show_outcome(until, directory, outcome, starved)
+        if report is not None:
+            say(f"Report:     {report}")
 
 
 def _train_in_several_processes(options: JobOptions) -> None:
@@ -125,7 +130,9 @@ def _starved(job: Job, outcome: Outcome) -> list[str]:
     return [label for label, count in outcome.tallies.items() if count.kept < wanted]
 
 
-def _show_as_event(until: Stage, directory: Path, outcome: Outcome, starved: Sequence[str], watch: Watch) -> None:
+def _show_as_event(
+    until: Stage, directory: Path, outcome: Outcome, starved: Sequence[str], watch: Watch, report: Path | None
+) -> None:
     result: dict[str, Any] = {
         "event": "result",
         "run": str(directory),
@@ -134,6 +141,7 @@ def _show_as_event(until: Stage, directory: Path, outcome: Outcome, starved: Seq
         "starved": list(starved),
         "training_examples": len(outcome.rows),
         "results": outcome.results,
+        "report": None if report is None else str(report),
         "timings": watch.timings,
     }
     say_json(result)

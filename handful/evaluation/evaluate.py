@@ -14,7 +14,7 @@ from handful.calibration import estimate_shift, label_probabilities
 from handful.classifier import Classifier
 from handful.classifier_files import read_classifier
 from handful.demonstrations import in_random_order
-from handful.evaluation.methods import METHODS, Method
+from handful.evaluation.methods import RUN_METHODS, Method
 from handful.evaluation.metrics import score_predictions
 from handful.job import Job
 from handful.progress import Progress, stop_if_asked
@@ -38,7 +38,7 @@ def evaluate_methods(job: Job, pool: Sequence[str], run: Run, progress: Progress
     task = job.task
     gold = [example.label for example in task.test or ()]
     rows = []
-    for method in METHODS:
+    for method in RUN_METHODS:
         stop_if_asked(progress)
         saved = _scored(method, job, pool, run, progress)
         if method.trained_on == "real":
@@ -70,7 +70,7 @@ def evaluate_methods(job: Job, pool: Sequence[str], run: Run, progress: Progress
 
 def _title(method: Method, job: Job) -> str:
     shots = max(len(job.task.examples_of(label)) for label in job.task.label_names)
-    return method.title.format(k=shots, n=job.recipe.generate.synthetic_per_label)
+    return method.titled(shots, job.recipe.generate.synthetic_per_label)
 
 
 def _labels(task: Task, log_probs: ArrayLike, shift: ArrayLike | None) -> list[str]:

@@ -1,26 +1,131 @@
-"""The methods a run is compared by, as data: what stands in the prompt, and what the adapter was tuned on."""
+"""The methods that are compared, as data: what stands in the prompt, what is tuned, and on which texts."""
 
 from __future__ import annotations
 
+import dataclasses
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+from handful.errors import RecipeError
+from handful.reading.wording import did_you_mean, listing, short
+
+FULL: Literal["full"] = "full"
+"""Instead of a number of examples per label: the whole training set."""
+_N = "generate.synthetic_per_label="
+Shots = int | Literal["full"]
 
 
 @dataclass(frozen=True)
 class Method:
-    """One row of the results table; all of them go through the same scoring."""
+    """One way to classify; all of them go through the same scoring."""
 
     name: str
     title: str
-    """How tables call it; `{k}` is the number of real examples per label."""
+    """How tables call it; `{k}` is the number of real examples per label, `{n}` of synthetic ones."""
     demonstrations: bool = False
     """Whether the real examples stand in the prompt."""
     trained_on: Literal["nothing", "real", "real_and_synthetic"] = "nothing"
+    """What an adapter is tuned on."""
+    filter_method: Literal["agreement", "random", "none"] | None = None
+    """Which candidates are trained on, if not those the recipe chooses: the ablations."""
+    peer: Literal["llm_probe", "encoder_probe", "setfit", "tfidf"] | None = None
+    """What is used instead of the LLM's own answer; see `handful.peers`."""
+    shots: Shots | None = None
+    """Real examples per label, where it is not the task's handful."""
+    changes: tuple[str, ...] = ()
+    """What its recipe changes, each `stage.key=value`."""
+
+    @property
+    def key(self) -> str:
+        """The method as it is asked for; see `method_of`."""
+        shots = "" if self.shots is None else f":{self.shots}"
+        return f"{self.name}{shots}" + (f"[{','.join(self.changes)}]" if self.changes else "")
+
+    @property
+    def uses_llm_scores(self) -> bool:
+        """Whether the answers are label log-probabilities of the LLM, whose prior can be taken out."""
+        return self.peer is None
+
+    def titled(self, shots_per_label: int, synthetic_per_label: int) -> str:
+        """Return the title for a task's handful of so many."""
+        own = shots_per_label if self.shots is None else self.shots
+        changed = [change for change in self.changes if not change.startswith(_N)]
+        return self.title.format(k=own, n=synthetic_per_label) + (f", {', '.join(changed)}" if changed else "")
 
 
-METHODS = (
-    Method("zero_shot", "0-shot"),
-    Method("in_context", "ICL-{k}", demonstrations=True),
-    Method("lora_real", "LoRA-{k}", trained_on="real"),
-    Method("lora_synthetic", "ours ({k} + {n})", trained_on="real_and_synthetic"),
-)
+METHODS: Mapping[str, Method] = {
+    method.name: method
+    for method in (
+        Method("zero_shot", "0-shot"),
+        Method("in_context", "ICL-{k}", demonstrations=True),
+        Method("lora_real", "LoRA-{k}", trained_on="real"),
+        Method("lora_synthetic", "ours ({k} + {n})", trained_on="real_and_synthetic"),
+        Method(
+            "lora_synthetic_unfiltered",
+            "ours, unfiltered ({k} + {n})",
+            trained_on="real_and_synthetic",
+            filter_method="none",
+        ),
+        Method(
+            "lora_synthetic_random",
+            "ours, filtered at random ({k} + {n})",
+            trained_on="real_and_synthetic",
+            filter_method="random",
+        ),
+        Method("llm_probe", "probe on the LLM's states, {k}", peer="llm_probe"),
+        Method("encoder_probe", "probe on MiniLM, {k}", peer="encoder_probe"),
+        Method("setfit", "SetFit on MiniLM, {k}", peer="setfit"),
+        Method("tfidf", "TF-IDF + logistic regression, {k}", peer="tfidf"),
+    )
+}
+RUN_METHODS = tuple(METHODS[name] for name in ("zero_shot", "in_context", "lora_real", "lora_synthetic"))
+"""What every run is compared by."""
+
+
+def methods_of(specs: str) -> tuple[Method, ...]:
+    """Return the methods of a comma-separated list of specs, each once; see `method_of`."""
+    found = [method_of(spec) for spec in re.findall(r"(?:[^,\[]|\[[^\]]*\]?)+", specs)]
+    return tuple({method.key: method for method in found}.values())
+
+
+def method_of(spec: str) -> Method:
+    """Return the method of a spec.
+
+    A name; `name:25` and `name:full` for another number of real examples per label, or all there are;
+    `name[stage.key=value,...]` for a change of its recipe, and `name[50]` for so many synthetic examples per label.
+
+    >>> method_of("lora_synthetic[50,generate.temperature=0.7]").changes
+    ('generate.synthetic_per_label=50', 'generate.temperature=0.7')
+
+    Raises:
+        RecipeError: There is no such method, or what it is followed by means nothing.
+    """
+    found = re.fullmatch(r"\s*([^:\[\]]*)(?::([^\[\]]*))?(?:\[([^\[\]]*)\])?\s*", spec)
+    name = "" if found is None else found[1].strip()
+    if found is None or name not in METHODS:
+        mend = did_you_mean(name, METHODS) or f"The methods are {listing(METHODS)}."
+        raise RecipeError(f"there is no method {short(spec.strip())}", where="--methods", mend=mend)
+    method = METHODS[name]
+    if found[2] is not None:
+        method = dataclasses.replace(method, shots=_shots(method, found[2].strip()))
+    changes = [change.strip() for change in (found[3] or "").split(",") if change.strip()]
+    return dataclasses.replace(
+        method, changes=tuple(_N + change if _is_count(change) else change for change in changes)
+    )
+
+
+def _shots(method: Method, shots: str) -> Shots:
+    if method.name == "zero_shot":
+        raise RecipeError("zero_shot uses no examples", where="--methods", mend="Write zero_shot.")
+    if shots == FULL:
+        return FULL
+    if not _is_count(shots):
+        mend = f"Write {method.name}:25, or {method.name}:{FULL} for the whole training set."
+        raise RecipeError(f"{short(shots)} is no number of examples per label", where="--methods", mend=mend)
+    return int(shots)
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and int(text) > 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Sequence
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -18,11 +19,13 @@ from handful.llm.linear import Linear, frozen_linear
 from handful.llm.loading import LoadedModel
 from handful.llm.packing import token_budget_batches, tree_mask
 from handful.llm.protocol import FloatArray, Generation, OnProgress, Precision, Sampling
-from handful.llm.sampling import Step, beam_sample_rows, sample_rows
+from handful.llm.sampling import Step, Suppressed, beam_sample_rows, sample_rows
 from handful.prompts import EncodedPrompt, Prompt, encode, encode_text
 
 _MAX_PREFIXES = 16
 """Computed prefixes kept: 46 KB a token for SmolLM2-135M, so 500-token prompts are 23 MB each."""
+_CONTENT_LETTERS = 4
+"""A token of so many letters is a content token: most words that hold a sentence together are shorter."""
 
 
 class LocalLLM:
@@ -88,7 +91,13 @@ class LocalLLM:
         return len(encoded.prefix_ids) + len(encoded.suffix_ids), encoded.cut
 
     @torch.inference_mode()
-    def generate(self, prompts: Sequence[Prompt], seeds: Sequence[int], sampling: Sampling) -> list[Generation]:
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        seeds: Sequence[int],
+        sampling: Sampling,
+        earlier: Sequence[Sequence[str]] | None = None,
+    ) -> list[Generation]:
         """Sample one line for each prompt; see `LLM.generate`."""
         members: dict[tuple[int, ...], list[int]] = {}
         for index, prompt in enumerate(prompts):
@@ -100,16 +109,35 @@ class LocalLLM:
         for group in together:
             prefixes = [(self._prefix(ids), len(rows)) for ids, rows in group.items()]
             order = [index for rows in group.values() for index in rows]
-            written = self._sample(prefixes, [seeds[index] for index in order], sampling)
+            suppressed = None
+            if earlier is not None and sampling.logit_suppression:
+                suppressed = self._suppressed([earlier[index] for index in order], sampling.logit_suppression)
+            written = self._sample(prefixes, [seeds[index] for index in order], sampling, suppressed)
             lines |= dict(zip(order, written, strict=True))
         return [lines[index] for index in range(len(prompts))]
 
+    def _suppressed(self, earlier: Sequence[Sequence[str]], strength: float) -> Suppressed:
+        """Count the content tokens of the earlier texts; rows with the same texts share a count."""
+        groups: dict[tuple[str, ...], int] = {}
+        owners = [groups.setdefault(tuple(texts), len(groups)) for texts in earlier]
+        penalties = torch.zeros(len(groups), self._model.get_output_embeddings().weight.shape[0])
+        for texts, group in groups.items():
+            counts = Counter(token for text in texts for token in encode_text(f" {text}", self._tokenizer))
+            for token, count in counts.items():
+                if sum(map(str.isalpha, self._tokenizer.convert_ids_to_tokens(token))) >= _CONTENT_LETTERS:
+                    penalties[group, token] = strength * math.log1p(count)
+        return Suppressed(penalties.to(self.loaded.device), torch.tensor(owners))
+
     def _sample(
-        self, prefixes: Sequence[tuple[Prefix, int]], seeds: Sequence[int], sampling: Sampling
+        self,
+        prefixes: Sequence[tuple[Prefix, int]],
+        seeds: Sequence[int],
+        sampling: Sampling,
+        suppressed: Suppressed | None,
     ) -> list[Generation]:
         logits = torch.cat([self._head(prefix.last_hidden).expand(count, -1) for prefix, count in prefixes])
         draw = sample_rows if sampling.num_beams == 1 else beam_sample_rows
-        rows = draw(logits, self._stepper(prefixes), seeds, sampling, self._stop())
+        rows = draw(logits, self._stepper(prefixes), seeds, sampling, self._stop(), suppressed)
         lines = [self._tokenizer.decode(ids, skip_special_tokens=True).split("\n", 1)[0].strip() for ids, _ in rows]
         return [Generation(line, ended, len(ids)) for line, (ids, ended) in zip(lines, rows, strict=True)]
 
@@ -119,9 +147,26 @@ class LocalLLM:
     ) -> FloatArray:
         """Score every target after every prompt; see `LLM.score`."""
         trie = self.label_trie(targets)
-        room = trie.n_nodes + 1
-        encoded = [self._encode(prompt, room) for prompt in prompts]
         scores = np.empty((len(prompts), len(targets)))
+        for prefix, batch, rows in self._batches(prompts, trie.n_nodes + 1):
+            scores[batch] = self._score_batch(prefix, rows, trie)
+            if on_progress is not None:
+                on_progress(len(batch))
+        return scores
+
+    @torch.inference_mode()
+    def states(self, prompts: Sequence[Prompt]) -> FloatArray:
+        """Return the last hidden state at the end of each prompt; see `ReadsStates.states`."""
+        states = np.empty((len(prompts), self._model.get_output_embeddings().weight.shape[1]))
+        for prefix, batch, rows in self._batches(prompts, 1):
+            states[batch] = self._read(prefix, rows, None)[0].double().cpu().numpy()
+        return states
+
+    def _batches(
+        self, prompts: Sequence[Prompt], room: int
+    ) -> Iterator[tuple[Prefix, list[int], list[tuple[int, ...]]]]:
+        """Yield prefix, indices and own tokens of prompts that are read together, `room` for more tokens in each."""
+        encoded = [self._encode(prompt, room) for prompt in prompts]
         by_prefix: dict[tuple[int, ...], list[int]] = {}
         for index, prompt in enumerate(encoded):
             by_prefix.setdefault(prompt.prefix_ids, []).append(index)
@@ -131,10 +176,7 @@ class LocalLLM:
             for batch in token_budget_batches(
                 members, [len(e.suffix_ids) + room for e in encoded], self._tokens_per_batch
             ):
-                scores[batch] = self._score_batch(prefix, [encoded[i].suffix_ids for i in batch], trie)
-                if on_progress is not None:
-                    on_progress(len(batch))
-        return scores
+                yield prefix, batch, [encoded[index].suffix_ids for index in batch]
 
     def label_trie(self, targets: Sequence[str]) -> LabelTrie:
         """Return the labels' tokens as a tree."""
@@ -167,24 +209,31 @@ class LocalLLM:
         return self._prefixes[prefix_ids]
 
     def _score_batch(self, prefix: Prefix, rows: Sequence[Sequence[int]], trie: LabelTrie) -> FloatArray:
-        lengths = torch.tensor([len(row) for row in rows])
-        width = int(lengths.max()) + trie.n_nodes
-        ids = torch.zeros(len(rows), width, dtype=torch.long)
-        positions = torch.arange(width).repeat(len(rows), 1)
-        depths, nodes = torch.from_numpy(trie.depths()), torch.tensor(trie.tokens, dtype=torch.long)
-        for index, row in enumerate(rows):
-            ids[index, : len(row)] = torch.tensor(row)
-            ids[index, len(row) : len(row) + trie.n_nodes] = nodes
-            positions[index, len(row) : len(row) + trie.n_nodes] = len(row) - 1 + depths
-        positions += prefix.n_tokens
-        mask = tree_mask(lengths, width, trie) if trie.n_nodes else None
-        starts = torch.arange(len(rows)) * width
-        at_nodes = (starts + lengths)[:, None] + torch.arange(trie.n_nodes)  # (B, n_nodes)
-        wanted = torch.cat([starts + lengths - 1, at_nodes.flatten()])
-        hidden = self._body.read(prefix, ids, positions, lengths + trie.n_nodes, mask, wanted)
-        ends, inner = hidden[: len(rows)], hidden[len(rows) :].view(len(rows), trie.n_nodes, hidden.shape[-1])
+        ends, inner = self._read(prefix, rows, trie)
         result = label_log_probs(ends, inner, self._model.get_output_embeddings().weight, trie)
         return result.double().cpu().numpy()
+
+    def _read(self, prefix: Prefix, rows: Sequence[Sequence[int]], trie: LabelTrie | None) -> tuple[Tensor, Tensor]:
+        """Return the states at the rows' ends, (B, D), and at the label tree's nodes behind them, (B, n_nodes, D)."""
+        n_nodes = 0 if trie is None else trie.n_nodes
+        lengths = torch.tensor([len(row) for row in rows])
+        width = int(lengths.max()) + n_nodes
+        ids = torch.zeros(len(rows), width, dtype=torch.long)
+        positions = torch.arange(width).repeat(len(rows), 1)
+        for index, row in enumerate(rows):
+            ids[index, : len(row)] = torch.tensor(row)
+        if trie is not None:
+            depths, nodes = torch.from_numpy(trie.depths()), torch.tensor(trie.tokens, dtype=torch.long)
+            for index, row in enumerate(rows):
+                ids[index, len(row) : len(row) + n_nodes] = nodes
+                positions[index, len(row) : len(row) + n_nodes] = len(row) - 1 + depths
+        positions += prefix.n_tokens
+        mask = tree_mask(lengths, width, trie) if trie is not None and n_nodes else None
+        starts = torch.arange(len(rows)) * width
+        at_nodes = (starts + lengths)[:, None] + torch.arange(n_nodes)  # (B, n_nodes)
+        wanted = torch.cat([starts + lengths - 1, at_nodes.flatten()])
+        hidden = self._body.read(prefix, ids, positions, lengths + n_nodes, mask, wanted)
+        return hidden[: len(rows)], hidden[len(rows) :].view(len(rows), n_nodes, hidden.shape[-1])
 
     def _stepper(self, prefixes: Sequence[tuple[Prefix, int]]) -> Step:
         """Return the function that advances all rows by one token."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ class Sampling:
     top_k: int = 50
     """0 samples from the whole vocabulary."""
     num_beams: int = 1
+    logit_suppression: float = 0.0
+    """How much a content token's logit is lowered by its count in earlier texts; see `LLM.generate`."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,21 @@ class LLM(Protocol):
         """Return a prompt's length in tokens, and whether its query had to be cut to fit."""
         ...
 
-    def generate(self, prompts: Sequence[Prompt], seeds: Sequence[int], sampling: Sampling) -> list[Generation]:
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        seeds: Sequence[int],
+        sampling: Sampling,
+        earlier: Sequence[Sequence[str]] | None = None,
+    ) -> list[Generation]:
         """Sample one line for each prompt, each from its own seed; equal prompts share their computation.
+
+        Args:
+            prompts: What the model reads.
+            seeds: One per prompt.
+            sampling: How to draw.
+            earlier: Per prompt the texts whose content tokens become less likely: the logit of a token that stands in
+                them n times is lowered by `logit_suppression` log(1 + n) (after Chung et al. 2023, section 3.1).
 
         Raises:
             ModelError: A prompt does not fit the model.
@@ -88,6 +103,19 @@ class LLM(Protocol):
 
         Returns:
             Summed token log-probabilities in nats, shape (n_prompts, n_targets).
+
+        Raises:
+            ModelError: A prompt does not fit the model even with its query cut.
+        """
+        ...
+
+
+@runtime_checkable
+class ReadsStates(Protocol):
+    """An LLM in this process, whose hidden states can be had."""
+
+    def states(self, prompts: Sequence[Prompt]) -> FloatArray:
+        """Return the last layer's normed hidden state at the end of each prompt, shape (n_prompts, D).
 
         Raises:
             ModelError: A prompt does not fit the model even with its query cut.

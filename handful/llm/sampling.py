@@ -25,8 +25,27 @@ Step = Callable[[Tensor, Tensor], Tensor]
 """(tokens (B,), rows of the previous step that they continue (B,)) -> next logits (B, V)."""
 
 
+@dataclass(frozen=True)
+class Suppressed:
+    """What is taken from the logits of tokens that should become less likely."""
+
+    penalties: Tensor
+    """A row per group of texts, shape (n_groups, V)."""
+    owners: Tensor
+    """Each text's group, shape (n_texts,)."""
+
+    def __call__(self, logits: Tensor, texts: Tensor) -> Tensor:
+        """Return logits (B, V) of these texts (B,), lowered."""
+        return logits - self.penalties[self.owners[texts]]
+
+
 def sample_rows(
-    first_logits: Tensor, step: Step, seeds: Sequence[int], sampling: Sampling, stop: Tensor
+    first_logits: Tensor,
+    step: Step,
+    seeds: Sequence[int],
+    sampling: Sampling,
+    stop: Tensor,
+    suppressed: Suppressed | None = None,
 ) -> list[tuple[list[int], bool]]:
     """Sample one continuation per seed.
 
@@ -36,6 +55,7 @@ def sample_rows(
         seeds: One per continuation.
         sampling: Temperature, top_k and the token limit.
         stop: Tokens that end a continuation, bool, shape (V,).
+        suppressed: What to take from the logits.
 
     Returns:
         Per seed the token ids (the stop token included) and whether it stopped by itself.
@@ -47,6 +67,8 @@ def sample_rows(
     going = torch.ones(len(seeds), dtype=torch.bool)
     logits = first_logits
     for position in range(limit):
+        if suppressed is not None:
+            logits = suppressed(logits, texts)
         tokens = _draw(logits, uniform[texts, position], sampling)
         for text, token in zip(texts[going].tolist(), tokens[going].tolist(), strict=True):
             written[text].append(token)
@@ -103,7 +125,12 @@ class _Beams:
 
 
 def beam_sample_rows(
-    first_logits: Tensor, step: Step, seeds: Sequence[int], sampling: Sampling, stop: Tensor
+    first_logits: Tensor,
+    step: Step,
+    seeds: Sequence[int],
+    sampling: Sampling,
+    stop: Tensor,
+    suppressed: Suppressed | None = None,
 ) -> list[tuple[list[int], bool]]:
     """Beam-sampling: each text keeps `num_beams` continuations, drawn without replacement by Gumbel-top-k.
 
@@ -116,6 +143,8 @@ def beam_sample_rows(
     texts = [_Beams(ids=[[]], scores=[0.0], rows=[index]) for index in range(len(seeds))]
     logits = first_logits
     for position in range(sampling.max_new_tokens):
+        if suppressed is not None:
+            logits = suppressed(logits, torch.tensor([index for index, text in enumerate(texts) for _ in text.rows]))
         log_probs, ids = (part.cpu().numpy() for part in _log_probs(logits, sampling))
         for text, generator in zip(texts, noise, strict=True):
             if text.rows:

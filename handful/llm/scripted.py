@@ -48,9 +48,20 @@ class ScriptedLLM:
         """Count the words of the prompt; nothing is ever cut."""
         return len(_words(prompt)) + len((prompt.query or "").split()), False
 
-    def generate(self, prompts: Sequence[Prompt], seeds: Sequence[int], sampling: Sampling) -> list[Generation]:
-        """Write a line of words drawn from the prompt for each seed."""
-        return [self._line(_words(prompt), seed, sampling) for prompt, seed in zip(prompts, seeds, strict=True)]
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        seeds: Sequence[int],
+        sampling: Sampling,
+        earlier: Sequence[Sequence[str]] | None = None,
+    ) -> list[Generation]:
+        """Write a line of words drawn from the prompt for each seed; with suppression, none of the earlier texts'."""
+        lines = []
+        for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+            used = {word for text in earlier[index] for word in text.split()} if earlier else set()
+            words = [word for word in _words(prompt) if not sampling.logit_suppression or word not in used]
+            lines.append(self._line(words, seed, sampling))
+        return lines
 
     def score(
         self, prompts: Sequence[Prompt], targets: Sequence[str], *, on_progress: OnProgress | None = None
@@ -60,6 +71,14 @@ class ScriptedLLM:
         if on_progress is not None:
             on_progress(len(rows))
         return np.array(rows, dtype=np.float64).reshape(len(prompts), len(targets))
+
+    def states(self, prompts: Sequence[Prompt]) -> FloatArray:
+        """Count the words of each query in 64 buckets."""
+        rows = np.zeros((len(prompts), 64))
+        for row, prompt in zip(rows, prompts, strict=True):
+            for word in (prompt.query or "").lower().split():
+                row[derive_seed(0, "state", word) % 64] += 1
+        return rows
 
     def _line(self, words: Sequence[str], seed: int, sampling: Sampling) -> Generation:
         draw = stream(seed, "line")

@@ -13,10 +13,10 @@ from handful.reading.labels import Label, LocatedLabel, check_line
 from handful.reading.readers import Located, locate_examples
 from handful.reading.wording import short
 from handful.reading.yaml_tree import Node, read_yaml
-from handful.records import Example
+from handful.records import Attribute, Example
 
 _COLUMNS = ("text_column", "label_column")
-_KEYS = ("name", "instruction", "text_name", "labels", "examples", "test", "unlabeled", *_COLUMNS)
+_KEYS = ("name", "instruction", "text_name", "labels", "examples", "test", "unlabeled", "attributes", *_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class TaskFile:
     test: Sequence[Located] | None
     unlabeled_path: Path | None
     text_column: str
+    attributes: Sequence[Attribute]
     places: Mapping[str, str]
     """File and line of each key."""
 
@@ -56,6 +57,7 @@ def read_task_file(path: Path) -> TaskFile:
         test=_read_rows(fields.get("test"), "test", path.parent, columns),
         unlabeled_path=None if unlabeled is None or unlabeled.is_null() else path.parent / unlabeled.text("unlabeled"),
         text_column=texts.get("text_column", "text"),
+        attributes=_read_attributes(fields.get("attributes")),
         places={key: node.where for key, node in fields.items()},
     )
 
@@ -67,6 +69,22 @@ def _read_labels(node: Node) -> list[LocatedLabel]:
         return [LocatedLabel(_read_label(name, item), item.where) for name, item in node.value.items()]
     mend = "Write labels: [one, other], or one per line with its description."
     raise TaskError("labels has to be a mapping or a list", where=node.where, mend=mend)
+
+
+def _read_attributes(node: Node | None) -> list[Attribute]:
+    if node is None or node.is_null():
+        return []
+    mend = "Write attributes: {length: [one short sentence, a paragraph], style: [formal, casual]}."
+    if not isinstance(node.value, dict):
+        raise TaskError("attributes has to be a mapping from names to lists", where=node.where, mend=mend)
+    found = []
+    for name, values in node.value.items():
+        if not isinstance(values.value, list) or not values.value:
+            raise TaskError(f"the attribute {short(name)} has no list of values", where=values.where, mend=mend)
+        check_line(name, "attribute", values.where, MAX_LABEL_CHARS)
+        lines = [check_line(item.text("a value"), "value", item.where, MAX_LABEL_CHARS) for item in values.value]
+        found.append(Attribute(name, tuple(lines)))
+    return found
 
 
 def _read_label(name: str, node: Node) -> Label:

@@ -70,18 +70,22 @@ class _Loader(yaml.BaseLoader):
         return node
 
 
-def read_yaml(path: str | Path) -> Node:
+def read_yaml(path: str | Path, *, mend: str | None = None) -> Node:
     """Read a YAML file of one document.
+
+    Args:
+        path: The file.
+        mend: What to say of an empty or too large file that is not a task.
 
     Raises:
         TaskError: If it is missing, too large, not UTF-8, not YAML, has a key twice, or uses anchors.
     """
     name = str(path)
-    text = _read_text(path, name)
+    text = _read_text(path, name, mend)
     try:
         root = yaml.compose(text, Loader=_Loader)
         if root is None:
-            raise TaskError("the file is empty", where=name, mend="See the documentation for a task file.")
+            raise TaskError("the file is empty", where=name, mend=mend or "See the documentation for a task file.")
         return _convert(root, name)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -96,7 +100,7 @@ def read_yaml(path: str | Path) -> Node:
         raise TaskError("the lists or mappings are nested too deeply", where=name, mend=_QUOTING) from None
 
 
-def _read_text(path: str | Path, name: str) -> str:
+def _read_text(path: str | Path, name: str, mend: str | None) -> str:
     try:
         with opened(path) as (stream, _):
             data = stream.read(MAX_YAML_BYTES + 1)
@@ -104,7 +108,7 @@ def _read_text(path: str | Path, name: str) -> str:
         raise TaskError(error.message, where=error.where, mend=error.mend) from None
     if len(data) > MAX_YAML_BYTES:
         message = f"the file is larger than {MAX_YAML_BYTES:,} bytes"
-        raise TaskError(message, where=name, mend="Move the examples to a CSV file and name it under examples.")
+        raise TaskError(message, where=name, mend=mend or "Move the examples to a CSV file and name it under examples.")
     return "".join(text_lines(io.BytesIO(data), name, error=TaskError))
 
 

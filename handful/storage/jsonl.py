@@ -78,3 +78,23 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
             raise RunError("not a JSON object", where=f"{path}:{number}", mend="Correct or delete this line")
         rows += [row] if row is not None else []
     return rows
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Read a published JSON file; None if it is not there.
+
+    Raises:
+        RunError: It is unreadable, or not a JSON object.
+    """
+    if not path.is_file():
+        return None
+    with explained(path):
+        data = path.read_bytes()
+    try:
+        value = json.loads(data)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        mend = "Delete it and give the run's command again; it is written anew."
+        raise RunError("damaged", where=str(path), mend=mend)
+    return value

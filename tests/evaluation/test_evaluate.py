@@ -6,7 +6,7 @@ import pytest
 
 from handful.classifier import Classifier
 from handful.evaluation.evaluate import evaluate_methods
-from handful.evaluation.methods import METHODS
+from handful.evaluation.methods import RUN_METHODS
 from handful.run import open_run, read_jsonl
 from handful.training_set import real_rows
 from handful.tuning import job_spec, tune_classifier
@@ -26,7 +26,7 @@ def test_every_method_goes_through_the_same_scoring(tmp_path: Path) -> None:
         again = evaluate_methods(job, POOL, run, Listener())
     assert again == results
     assert (engine.calls, len(engine.trained)) == (calls, trained)
-    assert [row["method"] for row in results["methods"]] == [method.name for method in METHODS]
+    assert [row["method"] for row in results["methods"]] == [method.name for method in RUN_METHODS]
     texts = [e.text for e in task.test]
     zero_shot = Classifier(engine.llm(max_text_tokens=512), job_spec(job)).log_probs(texts)
     saved = list(read_jsonl(tmp_path / "run" / "predictions" / "zero_shot.jsonl"))

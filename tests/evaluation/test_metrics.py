@@ -1,7 +1,20 @@
+import math
+
 import numpy as np
 import pytest
 
-from handful.evaluation.metrics import macro_f1, score_predictions, wilson_interval
+from handful.evaluation.metrics import (
+    LabelMetrics,
+    brier_score,
+    calibration_error,
+    confusion_matrix,
+    log_loss,
+    macro_f1,
+    per_label,
+    reliability,
+    score_predictions,
+    wilson_interval,
+)
 
 
 def test_scores_of_a_hand_made_case() -> None:
@@ -52,3 +65,39 @@ def test_labels_that_never_occur_do_not_count() -> None:
 def test_lengths_must_match() -> None:
     with pytest.raises(ValueError, match=r"shorter|longer"):
         score_predictions(["a"], ["a", "b"], ["a", "b"])
+
+
+GOLD = ["a", "a", "b", "c"]
+PREDICTED = ["a", "b", "b", "a"]
+
+
+def test_confusions_are_counted_by_true_and_predicted_label() -> None:
+    assert confusion_matrix(GOLD, PREDICTED, ("a", "b", "c")) == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
+
+
+def test_each_label_has_its_scores() -> None:
+    a, b, c = per_label(GOLD, PREDICTED, ("a", "b", "c"))
+    assert a == LabelMetrics("a", 0.5, 0.5, 0.5, 2)
+    assert b == LabelMetrics("b", 0.5, 1.0, pytest.approx(2 / 3), 1)  # type: ignore[arg-type]
+    assert c == LabelMetrics("c", 0.0, 0.0, 0.0, 1)
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
+    rows = [[0.9, 0.1]] * 10
+    assert calibration_error(rows, [0] * 9 + [1]) == pytest.approx(0.0)
+    assert calibration_error(rows, [0] * 5 + [1] * 5) == pytest.approx(0.4)
+    mixed = [[0.95, 0.05], [0.55, 0.45]]
+    assert calibration_error(mixed, [0, 1]) == pytest.approx((0.05 + 0.55) / 2)
+
+
+def test_a_confidence_on_an_edge_is_in_the_lower_bin() -> None:
+    bins = reliability([[0.6, 0.4], [1.0, 0.0], [0.5, 0.5]], [0, 0, 1])
+    assert [(round(entry.low, 1), entry.n_texts) for entry in bins if entry.n_texts] == [(0.4, 1), (0.5, 1), (0.9, 1)]
+    assert sum(entry.n_texts for entry in bins) == 3
+
+
+def test_proper_scores_by_hand() -> None:
+    rows = [[0.7, 0.2, 0.1], [0.1, 0.8, 0.1]]
+    assert brier_score(rows, [0, 2]) == pytest.approx(((0.3**2 + 0.2**2 + 0.1**2) + (0.1**2 + 0.8**2 + 0.9**2)) / 2)
+    assert log_loss(rows, [0, 2]) == pytest.approx(-(math.log(0.7) + math.log(0.1)) / 2)
+    assert log_loss([[1.0, 0.0]], [1]) == pytest.approx(34.5, abs=0.1)

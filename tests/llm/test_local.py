@@ -6,6 +6,7 @@ import random
 
 import numpy as np
 import pytest
+import torch
 
 from handful.errors import ModelError
 from handful.llm.engine import open_engine
@@ -17,6 +18,7 @@ from handful.prompts import (
     Segment,
     classification_prefix,
     classification_prompt,
+    encode,
     encode_text,
     generation_prompt,
 )
@@ -227,3 +229,35 @@ def test_real_model_scores_equal_alone_batched_shared_and_plain(packaged_model: 
 def test_precision_is_refused_where_it_means_nothing(tiny_loaded: LoadedModel) -> None:
     with pytest.raises(ModelError, match="precision 'int8' is for models of a known kind on the CPU"):
         LocalLLM(tiny_loaded, precision="int8", own_layers=False)
+
+
+def test_content_tokens_of_earlier_texts_become_rare(tiny_loaded: LoadedModel) -> None:
+    llm = LocalLLM(tiny_loaded)
+    prompt = Prompt(prefix=(Segment("Text: the music was"),))
+    word = next(
+        token.lstrip("\u0120")
+        for token in sorted(tiny_loaded.tokenizer.get_vocab())
+        if token.startswith("\u0120") and len(token) > 5 and token[1:].isalpha()
+    )
+    seeds = list(range(200))
+    counted = {}
+    for strength in (0.0, 50.0):
+        sampling = Sampling(16, top_k=0, logit_suppression=strength)
+        lines = llm.generate([prompt] * 200, seeds, sampling, [[f"{word} {word}"]] * 200)
+        counted[strength] = sum(word in line.text for line in lines)
+        alone = llm.generate([prompt] * 9, seeds[:9], sampling, None)
+        assert alone == llm.generate([prompt] * 9, seeds[:9], Sampling(16, top_k=0))
+    assert counted[50.0] == 0 < counted[0.0]
+
+
+def test_states_are_those_at_the_end_of_the_plain_prompt(tiny_loaded: LoadedModel) -> None:
+    llm = LocalLLM(tiny_loaded)
+    prefix = classification_prefix(two_label_task())
+    prompts = [classification_prompt(prefix, text) for text in ("the music was lovely", "dull", "")]
+    states = llm.states(prompts)
+    for prompt, row in zip(prompts, states, strict=True):
+        encoded = encode(prompt, tiny_loaded.tokenizer, max_text_tokens=512)
+        ids = torch.tensor([[*encoded.prefix_ids, *encoded.suffix_ids]])
+        with torch.inference_mode():
+            plain = tiny_loaded.model.base_model(ids).last_hidden_state[0, -1]
+        assert np.allclose(row, plain.numpy(), atol=1e-4)

@@ -171,3 +171,19 @@ def test_beams_get_the_parents_they_ask_for() -> None:
         assert not finished
         assert ids[:-1] in alive
         assert math.isfinite(total(ids))
+
+
+@pytest.mark.parametrize("draw", [drawing.sample_rows, drawing.beam_sample_rows])
+@pytest.mark.parametrize("beams", [1, 2])
+def test_suppressed_tokens_stay_away_from_their_own_texts_alone(draw: object, beams: int) -> None:
+    if draw is drawing.sample_rows and beams > 1:
+        pytest.skip("plain sampling has one beam")
+    penalties = torch.zeros(2, 6)
+    penalties[1, :2] = 100.0
+    suppressed = drawing.Suppressed(penalties, torch.tensor([0, 1, 0, 1]))
+    assert callable(draw)
+    rows = draw(LOGITS.expand(4, -1), constant, [7, 7, 8, 8], Sampling(30, 1.0, 0, beams), NEVER, suppressed)
+    free = draw(LOGITS.expand(4, -1), constant, [7, 7, 8, 8], Sampling(30, 1.0, 0, beams), NEVER)
+    assert [rows[0], rows[2]] == [free[0], free[2]]
+    for ids, _ in (rows[1], rows[3]):
+        assert not set(ids) & {0, 1}

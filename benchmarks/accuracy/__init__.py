@@ -1,0 +1,1 @@
+"""How recipes are chosen: on development texts, never on test sets."""

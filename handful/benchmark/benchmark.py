@@ -1,0 +1,103 @@
+"""`handful benchmark`: every method on every task with every seed, cell by cell; killed, the same call goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from handful.benchmark.cell import measured
+from handful.benchmark.draw import Draw, draw_directory, plain_name
+from handful.benchmark.draw_analysis import analysed
+from handful.benchmark.plan import BenchmarkPlan, Cell
+from handful.benchmark.scoring import ScoredCell, scored
+from handful.benchmark.tables import MethodSummary, accuracy_csv, markdown, summarise
+from handful.environment import environment
+from handful.progress import Progress, stop_if_asked
+from handful.run import Run, open_run
+from handful.task import Task
+
+_ANSWERS = {"log_probs", "pool_log_probs"}
+
+
+@dataclass(frozen=True)
+class TaskResults:
+    """What was measured on one task."""
+
+    task: Task
+    cells: Sequence[ScoredCell]
+    summaries: Sequence[MethodSummary]
+
+
+def run_benchmark(plan: BenchmarkPlan, run: Run, progress: Progress) -> list[TaskResults]:
+    """Measure every cell of a plan that the benchmark directory does not have, and publish what came out.
+
+    Publishes `cells.jsonl` (a line per cell with all that is needed to repeat it), `draws.jsonl` (what was written for
+    each draw, and how good it is), `accuracy.csv`, `tables.md` and `results.json`. Each draw of examples is a run
+    directory of its own, below `runs/`.
+
+    Raises:
+        TaskError: A task has no test texts, or fewer examples than a method asks for.
+        Interrupted: The progress asked to stop; finished cells stay.
+    """
+    plan.check()
+    rows: list[dict[str, Any]] = []
+    found: dict[str, list[ScoredCell]] = {task.name: [] for task in plan.tasks}
+    draws: dict[Path, list[Cell]] = {}
+    for cell in plan.cells():
+        draws.setdefault(draw_directory(cell), []).append(cell)
+    for directory, cells in draws.items():
+        for row, scores in _measured_draw(run.directory / directory, cells, progress):
+            rows.append(row)
+            found[row["task"]] += scores
+        run.publish("cells", rows)
+    results = [TaskResults(task, found[task.name], summarise(plan, task, found[task.name])) for task in plan.tasks]
+    run.publish("draws", [row for cells in draws.values() for row in analysed(cells[0], run, progress)])
+    run.publish_file("accuracy.csv", accuracy_csv([cell for result in results for cell in result.cells]))
+    tables = "\n".join(f"## {result.task.name}\n\n{markdown(result.summaries)}" for result in results)
+    run.publish_file("tables.md", tables.encode())
+    run.publish_json("results", {"tasks": [_results_row(plan, result) for result in results]})
+    return results
+
+
+def _measured_draw(
+    directory: Path, cells: Sequence[Cell], progress: Progress
+) -> list[tuple[dict[str, Any], list[ScoredCell]]]:
+    """Measure the cells of one task and seed in their run directory."""
+    job = cells[0].handful()
+    done = []
+    with open_run(directory, {"identity": job.identity(), "environment": environment()}) as own:
+        own.publish_json("task", job.task.to_dict())
+        draw = Draw(job, own, progress)
+        for cell in cells:
+            stop_if_asked(progress)
+            answers = measured(cell, draw)
+            scores = scored(cell.task, answers)
+            own.publish(f"predictions/{plain_name(cell.method.key)}", _predictions(cell, answers, scores))
+            row = {key: value for key, value in answers.items() if key not in _ANSWERS}
+            row["scores"] = [score.score.to_row() for score in scores]
+            done.append((row, scores))
+    return done
+
+
+def _predictions(cell: Cell, answers: dict[str, Any], scores: Sequence[ScoredCell]) -> list[dict[str, Any]]:
+    names = cell.task.label_names
+    raw = next(score for score in scores if score.score.calibration == "raw")
+    return [
+        {"text_id": str(index), "label": example.label, "predicted": names[predicted], "log_probs": log_probs}
+        for index, (example, predicted, log_probs) in enumerate(
+            zip(cell.task.test or (), raw.predicted, answers["log_probs"], strict=True)
+        )
+    ]
+
+
+def _results_row(plan: BenchmarkPlan, result: TaskResults) -> dict[str, Any]:
+    return {
+        "task": result.task.name,
+        "n_test": len(result.task.test or ()),
+        "labels": list(result.task.label_names),
+        "seeds": list(plan.seeds),
+        "methods": [dataclasses.asdict(summary) for summary in result.summaries],
+    }

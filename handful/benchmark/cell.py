@@ -1,0 +1,163 @@
+"""One cell: build the method's classifier, let it answer the test texts, and keep the answers with what they cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from handful.benchmark.draw import Draw, plain_name
+from handful.benchmark.plan import Cell
+from handful.calibration import FloatArray, estimate_shift
+from handful.classifier import Classifier
+from handful.classifier_files import read_classifier
+from handful.demonstrations import in_random_order
+from handful.environment import commit, peak_memory_mb, reset_peak_memory, versions
+from handful.llm.protocol import OnProgress
+from handful.peers.fitting import fit_peer
+from handful.progress import stop_if_asked
+from handful.tuning import checkpoint_key, job_spec, train_files, tune_classifier, tuned_classifier
+
+_ONE_BY_ONE = 50
+"""Texts that are answered one at a time, to know how long one waits for an answer."""
+_STAGE = "train"
+
+
+class Answers(Protocol):
+    """What is measured: a classifier or a peer."""
+
+    def log_probs(self, texts: Sequence[str], *, on_progress: OnProgress | None = None) -> FloatArray:
+        """Return label log-probabilities in nats, shape (n_texts, n_labels)."""
+        ...
+
+    def prompt_tokens(self, texts: Sequence[str]) -> float:
+        """Return the mean prompt length in tokens."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Built:
+    answers: Answers
+    shift: Sequence[float] | None
+    train_seconds: float | None
+    """None where a part was done by an earlier process."""
+    n_training: int
+
+
+def measured(cell: Cell, draw: Draw) -> dict[str, Any]:
+    """Return a cell's row, measuring it unless the draw's run directory has it.
+
+    Returns:
+        What was measured (`task`, `method`, `shots_per_label`, ...), `log_probs` of the test texts and of the pool,
+        seconds, milliseconds, tokens, memory, and what is needed to repeat it.
+    """
+    inputs = [cell.method, cell.job().identity(), draw.job.identity(), cell.plan.encoder, cell.plan.full_epochs]
+    return draw.run.step(f"cell-{plain_name(cell.method.key)}", inputs, lambda: [_measure(cell, draw)])[0]
+
+
+def _measure(cell: Cell, draw: Draw) -> dict[str, Any]:
+    texts = [example.text for example in cell.task.test or ()]
+    pool = draw.pool() if cell.method.uses_llm_scores and cell.method.shots != "full" else []
+    reset_peak_memory()
+    built = _build(cell, draw)
+    progress = draw.progress
+    progress.start(f"answer: {cell.name}", len(texts) + len(pool), "texts")
+
+    def on_progress(count: int) -> None:
+        progress.advance(count)
+        stop_if_asked(progress)
+
+    built.answers.log_probs(texts[:2])  # the prefix is computed once: the times below are per text
+    started = time.perf_counter()
+    log_probs = built.answers.log_probs(texts, on_progress=on_progress)
+    seconds = time.perf_counter() - started
+    pool_log_probs = built.answers.log_probs(pool, on_progress=on_progress) if pool else np.empty((0, 0))
+    waits = _waits(built.answers, texts[:_ONE_BY_ONE])
+    synthetic = cell.method.trained_on == "real_and_synthetic"
+    row = {
+        "task": cell.task.name,
+        "task_fingerprint": cell.job().task.fingerprint(),
+        "method": cell.method.name,
+        "spec": cell.method.key,
+        "recipe": "+".join([cell.recipe.name, *cell.method.changes]),
+        "shots_per_label": cell.method.shots or cell.plan.shots_per_label or "all",
+        "synthetic_per_label": cell.recipe.generate.synthetic_per_label if synthetic else 0,
+        "n_training": built.n_training,
+        "seed": cell.seed,
+        "n_test": len(texts),
+        "log_probs": log_probs.tolist(),
+        "pool_log_probs": pool_log_probs.tolist(),
+        "shift": _shift(cell, built, pool_log_probs),
+        "ms_per_text": 1000 * seconds / len(texts),
+        "latency_p50_ms": float(np.quantile(waits, 0.5)),
+        "latency_p95_ms": float(np.quantile(waits, 0.95)),
+        "prompt_tokens": built.answers.prompt_tokens(texts),
+        "train_seconds": built.train_seconds,
+        "generate_seconds": draw.generate_seconds if synthetic else 0.0,
+        "peak_memory_mb": peak_memory_mb(),
+        "commit": commit(),
+        "versions": versions(),
+        **{key: cell.plan.identity()[key] for key in ("model", "model_fingerprint")},
+        "recipe_settings": cell.recipe.to_dict(),
+    }
+    progress.finish(f"{row['ms_per_text']:.1f} ms a text")
+    return row
+
+
+def _build(cell: Cell, draw: Draw) -> _Built:
+    method, job = cell.method, cell.job()
+    if method.peer is not None:
+        draw.progress.start(f"fit: {cell.name}", None, "examples")
+        started = time.perf_counter()
+        limit = job.recipe.prompt.max_text_tokens
+        peer = fit_peer(
+            method.peer,
+            job.task,
+            job.task.examples,
+            seed=cell.seed,
+            encoder=cell.plan.encoder,
+            llm=lambda: job.engine.llm(max_text_tokens=limit),
+            prompt=job.recipe.prompt,
+        )
+        draw.progress.finish(f"{len(job.task.examples)} examples")
+        return _Built(peer, None, time.perf_counter() - started, len(job.task.examples))
+    if method.trained_on == "nothing":
+        demonstrations = in_random_order(job.task.examples, job.seed, "in_context") if method.demonstrations else ()
+        classifier = Classifier(job.llm(), job_spec(job, demonstrations))
+        return _Built(classifier, classifier.spec.shift, 0.0, len(demonstrations))
+    rows = draw.rows(method, job)
+    key = checkpoint_key(job, rows, _STAGE)
+    fresh = draw.run.load_checkpoint(key) is None
+    started = time.perf_counter()
+    if method.shots == "full":  # kept: it is the oracle of the candidates' labels
+        directory = tune_classifier(job, rows, (), draw.run, draw.progress)
+        seconds = time.perf_counter() - started
+        spec, limit = read_classifier(directory), job.recipe.prompt.max_text_tokens
+        classifier = Classifier(job.engine.tuned(directory, max_text_tokens=limit, layers=spec.layers), spec)
+        return _Built(classifier, None, seconds if fresh else None, len(rows))
+    files = train_files(job, rows, draw.run, draw.progress, stage=_STAGE)
+    seconds = time.perf_counter() - started
+    classifier = tuned_classifier(job, files)
+    draw.run.clear_checkpoints(key)
+    return _Built(classifier, classifier.spec.shift, seconds if fresh else None, len(rows))
+
+
+def _shift(cell: Cell, built: _Built, pool_log_probs: FloatArray) -> list[float] | None:
+    """Return the prior that the recipe takes out of the tuned model, as `tuning.tune_classifier` does."""
+    calibration = cell.recipe.classify.calibration
+    if cell.method.trained_on == "real_and_synthetic" and calibration != "none" and len(pool_log_probs):
+        return [float(value) for value in estimate_shift(pool_log_probs, calibration)]
+    return None if built.shift is None else list(built.shift)
+
+
+def _waits(answers: Answers, texts: Sequence[str]) -> list[float]:
+    """Return the milliseconds each text waits for its answer, one at a time."""
+    waits = []
+    for text in texts:
+        started = time.perf_counter()
+        answers.log_probs([text])
+        waits.append(1000 * (time.perf_counter() - started))
+    return waits

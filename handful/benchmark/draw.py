@@ -1,0 +1,78 @@
+"""One task and seed: the candidates that all methods of this draw share, written and judged once."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from handful.benchmark.plan import Cell
+from handful.evaluation.methods import Method
+from handful.filter import decide
+from handful.job import Job
+from handful.pipeline import Written, write_and_check
+from handful.progress import Progress
+from handful.records import TrainingExample
+from handful.run import Run, fingerprint
+from handful.training_set import calibration_pool, real_rows, training_rows
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The run of a seed's handful."""
+
+    job: Job
+    run: Run
+    """A run directory of its own: `handful` commands can open it."""
+    progress: Progress
+
+    @cached_property
+    def written(self) -> Written:
+        """The candidates and verdicts; the LLM writes at the first call and whenever the directory lacks them."""
+        return self._timed[0]
+
+    @property
+    def generate_seconds(self) -> float | None:
+        """What writing and judging took; None where a part of it was done by an earlier process."""
+        return self._timed[1]
+
+    @cached_property
+    def _timed(self) -> tuple[Written, float | None]:
+        fresh = not self.run.has_step("candidates-0-0")
+        started = time.perf_counter()
+        written = write_and_check(self.job, self.run, self.progress)
+        seconds = time.perf_counter() - started if fresh else None
+        kept = self.run.step("generation-seconds", [self.job.identity()], lambda: [{"seconds": seconds}])
+        return written, kept[0]["seconds"]
+
+    def pool(self) -> list[str]:
+        """Return the texts label priors are estimated on: none of them a test text."""
+        return calibration_pool(self.written.candidates, self.written.verdicts)
+
+    def rows(self, method: Method, job: Job) -> list[TrainingExample]:
+        """Return what a method's adapter is tuned on; the ablations choose among the same candidates."""
+        if method.trained_on == "real":
+            return real_rows(job.task, job.recipe)
+        written, verdicts = self.written, self.written.verdicts
+        if method.filter_method is not None:
+            recipe = dataclasses.replace(job.recipe.filter, method=method.filter_method)
+            verdicts = decide(job.task, written.candidates, written.rejected, written.scores, recipe, job.seed)
+        return training_rows(job.task, job.recipe, written.candidates, verdicts)
+
+
+def draw_directory(cell: Cell) -> Path:
+    """Return where the run of a cell's draw is, below the benchmark's directory.
+
+    Cells whose recipes write and judge alike share their candidates.
+    """
+    changes = ["full"] * (cell.method.shots == "full") + list(cell.writing_changes)
+    which = f"-{fingerprint(changes)[:8]}" if changes else ""
+    return Path("runs") / f"{plain_name(cell.task.name)}-seed{cell.seed}{which}"
+
+
+def plain_name(name: str) -> str:
+    """Return a name that any file system takes."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip(".-") or "task"

@@ -1,0 +1,159 @@
+"""What can be known without a test set: each real example is answered by a classifier that was made without it.
+
+With four examples per label that is a handful of answers, so the interval is wide; it is said with the number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from handful.benchmark.benchmark import TaskResults, run_benchmark
+from handful.benchmark.plan import BenchmarkPlan
+from handful.benchmark.scoring import Calibration, gold_indices
+from handful.errors import TaskError
+from handful.evaluation.filter_quality import Overlap, Share, acceptance, overlaps
+from handful.evaluation.methods import METHODS
+from handful.job import Job
+from handful.progress import Progress
+from handful.records import Candidate, Example, Verdict
+from handful.run import Run, read_jsonl
+from handful.seeding import stream
+from handful.task import Task
+
+_METHODS = ("in_context", "lora_real", "lora_synthetic")
+
+
+@dataclass(frozen=True)
+class MethodEstimate:
+    """One method's answers to the examples it was made without."""
+
+    method: str
+    title: str
+    right: Share
+    """With its 95 % Wilson interval."""
+    right_calibrated: Share
+    """With the label prior estimated on the generated pool taken out."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is known of a task without test texts."""
+
+    n_folds: int
+    n_examples: int
+    chance: float
+    """Accuracy of guessing, one in the number of labels."""
+    methods: tuple[MethodEstimate, ...]
+    acceptance: Mapping[str, Share]
+    """By label: how many judged candidates were kept, over all folds."""
+    overlaps: tuple[Overlap, ...]
+    """Pairs of labels the model takes for each other."""
+
+    def advice(self) -> list[str]:
+        """Return what the numbers mean, in sentences."""
+        said = [
+            f"{self.n_examples} answers are few: where two intervals overlap, this does not tell the methods apart."
+        ]
+        in_context = next(entry for entry in self.methods if entry.method == "in_context")
+        if in_context.right_calibrated.interval[0] <= self.chance:
+            said.append(
+                f"Shown your examples, the model is not known to do better than guessing ({self.chance:.2f}). Writing "
+                "and checking more texts with it is then likely not to help here: try a larger model, clearer label "
+                "names and descriptions, or label more examples and tune on them alone."
+            )
+        for overlap in self.overlaps:
+            said.append(
+                f"Of the texts asked for {overlap.intended!r} the model takes {overlap.share.value:.0%} for "
+                f"{overlap.judged!r}: the two may overlap. Describe the difference, or join them."
+            )
+        return said
+
+
+def estimate(job: Job, run: Run, n_folds: int, progress: Progress) -> Estimate:
+    """Cross-fit the methods over the task's own examples, as a benchmark of folds in `run`.
+
+    Raises:
+        TaskError: A label has fewer examples than folds, or too few would be left.
+    """
+    tasks = folds_of(job.task, n_folds, job.seed)
+    least = 2 if job.recipe.filter.cross_fit else 1
+    for task in tasks:
+        task.require_shots(least)
+    plan = BenchmarkPlan(
+        tasks=tuple(tasks),
+        methods=tuple(METHODS[name] for name in _METHODS),
+        seeds=(job.seed,),
+        recipe=job.recipe,
+        engine=job.engine,
+        shots_per_label=None,
+    )
+    results = run_benchmark(plan, run, progress)
+    candidates, verdicts = _written(run.directory)
+    return Estimate(
+        n_folds=n_folds,
+        n_examples=len(job.task.examples),
+        chance=1 / len(job.task.label_names),
+        methods=tuple(_pooled(name, results) for name in _METHODS),
+        acceptance=acceptance(candidates, verdicts, job.task.label_names),
+        overlaps=tuple(overlaps(candidates, verdicts, job.task.label_names)),
+    )
+
+
+def identity(job: Job, n_folds: int) -> dict[str, object]:
+    """Return what an estimate's directory is compared by."""
+    of_job = {key: value for key, value in job.identity().items() if key != "task_name"}
+    return {"benchmark": 1, "estimate": n_folds, "shots_per_label": None, **of_job}
+
+
+def folds_of(task: Task, n_folds: int, seed: int) -> list[Task]:
+    """Return the task without each fold of its examples, and tested on that fold; every label is in every fold.
+
+    Raises:
+        TaskError: Fewer than 2 folds, or a label with fewer examples than folds.
+    """
+    if n_folds < 2:
+        raise TaskError(f"{n_folds} folds leave nothing to learn from", where="--folds", mend="Use 2 or more.")
+    task.require_shots(n_folds)
+    fold_of: dict[Example, int] = {}
+    for label in task.label_names:
+        own = sorted(task.examples_of(label), key=lambda example: example.text)
+        stream(seed, "estimate", label).shuffle(own)
+        fold_of |= {example: index % n_folds for index, example in enumerate(own)}
+    return [
+        replace(
+            task,
+            name=f"{task.name}, fold {fold + 1}",
+            examples=tuple(example for example in task.examples if fold_of[example] != fold),
+            test=tuple(example for example in task.examples if fold_of[example] == fold),
+            warnings=(),
+        )
+        for fold in range(n_folds)
+    ]
+
+
+def _pooled(name: str, results: Sequence[TaskResults]) -> MethodEstimate:
+    titles = [summary.title for result in results for summary in result.summaries if summary.spec == name]
+    return MethodEstimate(name, titles[0], _right(name, "raw", results), _right(name, "pool", results))
+
+
+def _right(name: str, calibration: Calibration, results: Sequence[TaskResults]) -> Share:
+    hits = total = 0
+    for result in results:
+        gold = gold_indices(result.task)
+        for cell in result.cells:
+            if cell.score.spec == name and cell.score.calibration == calibration:
+                hits += sum(a == b for a, b in zip(gold, cell.predicted, strict=True))
+                total += len(gold)
+    return Share(hits, total)
+
+
+def _written(directory: Path) -> tuple[list[Candidate], list[Verdict]]:
+    candidates: list[Candidate] = []
+    verdicts: list[Verdict] = []
+    for run in sorted((directory / "runs").iterdir()):
+        if (run / "verdicts.jsonl").is_file():
+            candidates += [Candidate.from_row(row) for row in read_jsonl(run / "candidates.jsonl")]
+            verdicts += [Verdict.from_row(row) for row in read_jsonl(run / "verdicts.jsonl")]
+    return candidates, verdicts

@@ -1,0 +1,125 @@
+"""What a benchmark measures: tasks, methods and seeds; a cell is one of each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from handful.errors import TaskError
+from handful.evaluation.methods import Method
+from handful.job import Job
+from handful.llm.engine import Engine
+from handful.recipe import Recipe
+from handful.recipe_file import change_recipe
+from handful.task import Task
+
+
+@dataclass(frozen=True)
+class BenchmarkPlan:
+    """Everything that decides a benchmark's numbers."""
+
+    tasks: tuple[Task, ...]
+    """With all their examples: each seed draws its handful from them."""
+    methods: tuple[Method, ...]
+    seeds: tuple[int, ...]
+    recipe: Recipe
+    engine: Engine
+    shots_per_label: int | None
+    """The handful: examples drawn per label; None uses all the examples there are, with every seed."""
+    full_epochs: int = 1
+    """Passes over a whole training set, in place of the recipe's."""
+    encoder: str | None = None
+    """Sentence encoder of the peers; None is MiniLM."""
+
+    def cells(self) -> Iterator[Cell]:
+        """Yield the cells: task by task, seed by seed."""
+        for task in self.tasks:
+            for seed in self.seeds:
+                for method in self.methods:
+                    if method.shots != "full" or seed == self.seeds[0]:
+                        yield Cell(self, task, method, seed)
+
+    def check(self) -> None:
+        """Raise TaskError or RecipeError if a cell cannot be measured: no test texts, too few examples, no such key."""
+        for method in self.methods:
+            change_recipe(self.recipe, method.changes)
+        for task in self.tasks:
+            if not task.test:
+                mend = "Add `test: test.csv` to the task; `handful estimate` says what can be known without."
+                raise TaskError("there are no test texts to measure on", where=task.source or task.name, mend=mend)
+            task.require_shots(self.shots_per_label or 1)
+            for shots in sorted({method.shots for method in self.methods if isinstance(method.shots, int)}):
+                most = max(len(task.examples_of(label)) for label in task.label_names)
+                if shots > most:
+                    message = f"no label has {shots} examples, the most is {most}"
+                    raise TaskError(message, where=task.source or task.name, mend="Leave that method out.")
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a benchmark directory is compared by; methods, seeds and tasks may be added to it later."""
+        return {
+            "benchmark": 1,
+            "recipe": self.recipe.to_dict(),
+            "shots_per_label": self.shots_per_label,
+            "full_epochs": self.full_epochs,
+            "encoder": self.encoder,
+            "model": self.engine.name,
+            "model_fingerprint": self.engine.fingerprint(),
+        }
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of the table."""
+
+    plan: BenchmarkPlan
+    task: Task
+    method: Method
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """A name for people."""
+        return f"{self.task.name}, {self.method.key}, seed {self.seed}"
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The plan's recipe, as the method changes it."""
+        recipe = change_recipe(self.plan.recipe, self.method.changes)
+        if self.method.shots != "full":
+            return recipe
+        return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, epochs=self.plan.full_epochs))
+
+    def handful(self) -> Job:
+        """Return the job of the seed's handful: what is written from, judged with, and calibrated with.
+
+        How the method trains is no part of it: methods that write and judge alike share their candidates.
+        """
+        recipe = change_recipe(self.plan.recipe, self.writing_changes)
+        return Job(self._drawn(self.plan.shots_per_label), recipe, self.seed, self.plan.engine)
+
+    @property
+    def writing_changes(self) -> tuple[str, ...]:
+        """The method's changes to the recipe, as far as they touch the candidates."""
+        return tuple(change for change in self.method.changes if not change.startswith(("train.", "classify.")))
+
+    def job(self) -> Job:
+        """Return the job of this cell's classifier: with the examples it is tuned on, shown, or fitted on."""
+        shots = self.method.shots
+        if shots == "full":
+            task = self.task
+        elif shots is not None:  # rare labels give all they have
+            task = self.task.sample(shots, self.seed, at_most=True)
+        else:
+            task = self._drawn(self.plan.shots_per_label)
+        return Job(task, self.recipe, self.seed, self.plan.engine)
+
+    def _drawn(self, shots: int | None) -> Task:
+        return self.task if shots is None else self.task.sample(shots, self.seed)
+
+
+def seeds_from(count: int, first: int = 0) -> Sequence[int]:
+    """Return so many seeds in a row: none is picked."""
+    return range(first, first + count)

@@ -1,0 +1,192 @@
+"""Scores in, tables out: means over seeds with intervals, each method against ours, and the CSV of all cells."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from handful.benchmark.plan import BenchmarkPlan
+from handful.benchmark.scoring import ScoredCell, gold_indices
+from handful.evaluation.methods import Method
+from handful.evaluation.uncertainty import Difference, Interval, accuracy, bootstrap, macro_f1, paired_difference
+from handful.recipe_file import change_recipe
+from handful.task import Task
+
+OURS = "lora_synthetic"
+_CSV = (
+    *("task", "method", "recipe", "shots_per_label", "synthetic_per_label", "seed", "n_test", "accuracy", "macro_f1"),
+    *("ece", "ms_per_text", "prompt_tokens", "train_seconds", "generate_seconds", "calibration", "transductive"),
+    "commit",
+)
+_DIGITS = {"ms_per_text": 3, "train_seconds": 2, "generate_seconds": 2, "prompt_tokens": 2}
+
+
+@dataclass(frozen=True)
+class MethodSummary:
+    """One method on one task, over its seeds."""
+
+    spec: str
+    title: str
+    shots_per_label: int | str
+    """Real examples per label; "full" is the whole training set."""
+    synthetic_per_label: int
+    """0 where nothing written is trained on."""
+    accuracy: Interval
+    macro_f1: Interval
+    pool_accuracy: float | None
+    """Mean with the prior estimated on the generated pool."""
+    test_accuracy: float | None
+    """Mean with the prior estimated on the test texts: transductive."""
+    gain_of_ours: Difference | None
+    """Accuracy of ours less this method's, as both answer, over the seeds both have."""
+    means: Mapping[str, float | None]
+    """Means over the seeds of the other columns; None where not every seed has it."""
+
+
+_BRIEF = 6
+_MEANS = (
+    "ece",
+    "brier",
+    "log_loss",
+    "ms_per_text",
+    "latency_p50_ms",
+    "latency_p95_ms",
+    "prompt_tokens",
+    "train_seconds",
+    "generate_seconds",
+    "peak_memory_mb",
+)
+
+
+def summarise(plan: BenchmarkPlan, task: Task, cells: Sequence[ScoredCell]) -> list[MethodSummary]:
+    """Summarise a task's cells, in the order of the plan's methods; those without a cell are left out."""
+    gold = np.array(gold_indices(task))
+    found = {spec: _by_seed(cells, spec, "raw") for spec in (method.key for method in plan.methods)}
+    ours = found.get(OURS, {})
+    return [
+        _summary(plan, task, method, found[method.key], ours, cells, gold)
+        for method in plan.methods
+        if found[method.key]
+    ]
+
+
+def _by_seed(cells: Sequence[ScoredCell], spec: str, calibration: str) -> dict[int, ScoredCell]:
+    return {
+        cell.score.seed: cell for cell in cells if cell.score.spec == spec and cell.score.calibration == calibration
+    }
+
+
+def _summary(
+    plan: BenchmarkPlan,
+    task: Task,
+    method: Method,
+    own: Mapping[int, ScoredCell],
+    ours: Mapping[int, ScoredCell],
+    cells: Sequence[ScoredCell],
+    gold: Any,
+) -> MethodSummary:
+    predicted = [cell.predicted for cell in own.values()]
+    n_labels = len(task.label_names)
+    both = sorted(own.keys() & ours.keys()) if method.key != OURS else []
+    gain = None
+    if both:
+        ours_right, own_right = ([np.array(side[seed].predicted) == gold for seed in both] for side in (ours, own))
+        gain = paired_difference(ours_right, own_right)
+    scores = [cell.score for cell in own.values()]
+    shots = plan.shots_per_label or max(len(task.examples_of(label)) for label in task.label_names)
+    return MethodSummary(
+        spec=method.key,
+        shots_per_label=method.shots or shots,
+        synthetic_per_label=scores[0].synthetic_per_label,
+        title=method.titled(shots, change_recipe(plan.recipe, method.changes).generate.synthetic_per_label),
+        accuracy=bootstrap(gold, predicted, n_labels, accuracy),
+        macro_f1=bootstrap(gold, predicted, n_labels, macro_f1),
+        pool_accuracy=_mean([cell.score.accuracy for cell in _by_seed(cells, method.key, "pool").values()]),
+        test_accuracy=_mean([cell.score.accuracy for cell in _by_seed(cells, method.key, "test").values()]),
+        gain_of_ours=gain,
+        means={name: _mean([getattr(score, name) for score in scores]) for name in _MEANS},
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None
+
+
+def accuracy_csv(cells: Sequence[ScoredCell]) -> bytes:
+    """Return all cells as CSV, a row per cell and calibration."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_CSV)
+    for cell in cells:
+        row = cell.score.to_row()
+        writer.writerow([_shown(name, row[name]) for name in _CSV])
+    return text.getvalue().encode()
+
+
+def _shown(name: str, value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return round(value, _DIGITS.get(name, 6)) if isinstance(value, float) else "" if value is None else value
+
+
+def brief_table(summaries: Sequence[MethodSummary]) -> tuple[list[str], list[list[str]]]:
+    """Return the columns and rows that fit a terminal."""
+    columns, rows = table_of(summaries)
+    return columns[:_BRIEF], [row[:_BRIEF] for row in rows]
+
+
+def table_of(summaries: Sequence[MethodSummary]) -> tuple[list[str], list[list[str]]]:
+    """Return columns and rows for people."""
+    columns = [
+        "method",
+        "accuracy",
+        "95 %",
+        "macro-F1",
+        "ours less it",
+        "p",
+        "pool",
+        "test (transductive)",
+        "ECE",
+        "ms/text",
+        "prompt",
+        "train s",
+        "generate s",
+    ]
+    return columns, [_row(entry) for entry in summaries]
+
+
+def _row(entry: MethodSummary) -> list[str]:
+    gain, means = entry.gain_of_ours, entry.means
+    return [
+        entry.title,
+        f"{entry.accuracy.mean:.3f} ± {entry.accuracy.sd:.3f}",
+        f"{entry.accuracy.low:.3f} to {entry.accuracy.high:.3f}",
+        f"{entry.macro_f1.mean:.3f} ± {entry.macro_f1.sd:.3f}",
+        "" if gain is None else f"{gain.mean:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})",
+        "" if gain is None else f"{gain.p_value:.3f}",
+        _number(entry.pool_accuracy, 3),
+        _number(entry.test_accuracy, 3),
+        _number(means["ece"], 3),
+        _number(means["ms_per_text"], 1),
+        _number(means["prompt_tokens"], 0),
+        _number(means["train_seconds"], 0),
+        _number(means["generate_seconds"], 0),
+    ]
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def markdown(summaries: Sequence[MethodSummary]) -> str:
+    """Return the table as Markdown, for README and notes."""
+    columns, rows = table_of(summaries)
+    lines = [columns, ["---"] * len(columns), *rows]
+    escaped = [[cell.replace("|", r"\|") for cell in line] for line in lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in escaped)

@@ -1,0 +1,161 @@
+"""`handful benchmark`: methods, tasks and seeds against each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from handful.cli.console import say, say_json, show_table
+from handful.cli.options import (
+    PAPER_SHOTS,
+    DeviceChoice,
+    DtypeChoice,
+    limit_test,
+    named_task,
+    require_handful,
+    takes,
+)
+from handful.cli.report_command import report_at_the_end
+from handful.cli.stopping import stopping_gently
+from handful.cli.watching import watching
+from handful.errors import TaskError
+
+if TYPE_CHECKING:
+    from handful.benchmark.benchmark import TaskResults
+    from handful.benchmark.plan import BenchmarkPlan
+    from handful.task import Task
+
+_METHODS = "zero_shot,in_context,lora_real,lora_synthetic"
+
+
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """What is measured, and where the results go."""
+
+    tasks: Annotated[list[str], typer.Argument(help="Task files (YAML), or the paper's sets: sst2, trec, ag_news.")]
+    output: Annotated[Path, typer.Option("--output", "-o", help="Benchmark directory; the same command goes on.")] = (
+        Path("runs/benchmark")
+    )
+    methods: Annotated[
+        str,
+        typer.Option(
+            help="Comma-separated: zero_shot, in_context, lora_real, lora_synthetic, lora_synthetic_unfiltered, "
+            "lora_synthetic_random, llm_probe, encoder_probe, setfit, tfidf; lora_real:25 takes 25 examples per label, "
+            "lora_real:full the whole training set (first seed only); lora_synthetic[50] writes 50 texts per label, "
+            "lora_synthetic[generate.temperature=0.7] changes the recipe."
+        ),
+    ] = _METHODS
+    seeds: Annotated[int, typer.Option(help="How many seeds, from 0 on; each draws examples anew.", min=1)] = 5
+    recipe: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="paper, default, fast, accurate, or a YAML file.")
+    ] = "default"
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Change one setting; repeatable.")
+    ] = None
+    shots_per_label: Annotated[
+        int | None, typer.Option(help="Draw so many examples per label (default: all; 4 for a paper set).", min=1)
+    ] = None
+    test_limit: Annotated[
+        int | None, typer.Option(help="Test on a sample of so many texts; the same for every seed.", min=1)
+    ] = None
+    full_epochs: Annotated[int, typer.Option(help="Passes over the training set of lora_real:full.", min=1)] = 1
+    encoder: Annotated[
+        str | None, typer.Option(help="Sentence encoder of setfit and encoder_probe (default: MiniLM, packaged).")
+    ] = None
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the paper's sets (default: the variable HANDFUL_DATA).")
+    ] = None
+    model: Annotated[
+        str, typer.Option(help="Hub id (name@revision), directory, .gguf file, smollm2-135m, or scripted (a dry run).")
+    ] = "smollm2-135m"
+    device: Annotated[DeviceChoice, typer.Option(help="Where the model runs.")] = "auto"
+    dtype: Annotated[DtypeChoice, typer.Option(help="Float type of the weights.")] = "auto"
+    load_in_4bit: Annotated[bool, typer.Option("--load-in-4bit", help="Quantise the base model (bitsandbytes).")] = (
+        False
+    )
+    force: Annotated[
+        bool, typer.Option("--force", help="Keep another benchmark in the directory as old-<n>, start anew.")
+    ] = False
+    as_json: Annotated[bool, typer.Option("--json", help="Events as JSON lines on stdout, and nothing else.")] = False
+
+    def make_plan(self) -> BenchmarkPlan:
+        """Return everything that decides the results.
+
+        Raises:
+            HandfulError: A task, the recipe, a method or the model is not usable.
+        """
+        from handful.benchmark.plan import BenchmarkPlan, seeds_from
+        from handful.evaluation.methods import methods_of
+        from handful.llm.engine import open_engine
+        from handful.paper_sets import PAPER_SETS
+        from handful.recipe_file import load_recipe
+
+        shots = self.shots_per_label
+        if shots is None and any(name in PAPER_SETS for name in self.tasks):
+            shots = PAPER_SHOTS
+        plan = BenchmarkPlan(
+            tasks=tuple(self._load(name, shots) for name in self.tasks),
+            methods=methods_of(self.methods),
+            seeds=tuple(seeds_from(self.seeds)),
+            recipe=load_recipe(self.recipe, tuple(self.changes or ())),
+            engine=open_engine(self.model, device=self.device, dtype=self.dtype, load_in_4bit=self.load_in_4bit),
+            shots_per_label=shots,
+            full_epochs=self.full_epochs,
+            encoder=self.encoder,
+        )
+        names = [task.name for task in plan.tasks]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise TaskError(f"two tasks are called {twice!r}", where="tasks", mend="Give one another `name:`.")
+        plan.check()
+        return plan
+
+    def _load(self, name: str, shots: int | None) -> Task:
+        task = named_task(name, self.data)
+        if shots is None:
+            require_handful(task)
+        return task if self.test_limit is None else limit_test(task, self.test_limit)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("benchmark")(_benchmark)
+
+
+@takes(BenchmarkOptions)
+def _benchmark(options: BenchmarkOptions) -> None:
+    """Measure methods on tasks with several draws of examples; the same command goes on after a stop."""
+    from handful.benchmark.benchmark import run_benchmark
+    from handful.environment import environment
+    from handful.run import open_run
+
+    plan = options.make_plan()
+    manifest = {"identity": plan.identity(), "environment": environment()}
+    with (
+        stopping_gently() as stop,
+        watching(stop, as_json=options.as_json) as watch,
+        open_run(options.output, manifest, force=options.force) as run,
+    ):
+        watch.keep_in(run)
+        results = run_benchmark(plan, run, watch)
+        report = report_at_the_end(run, watch)
+    if options.as_json:
+        shown = None if report is None else str(report)
+        say_json({"event": "result", "benchmark": str(options.output), "report": shown, "timings": watch.timings})
+    else:
+        _show(options.output, results, report)
+
+
+def _show(directory: Path, results: list[TaskResults], report: Path | None) -> None:
+    from handful.benchmark.tables import brief_table
+
+    for result in results:
+        columns, rows = brief_table(result.summaries)
+        show_table(columns, rows, title=f"{result.task.name}, {len(result.task.test or ())} test texts")
+    say(f"Cells:  {directory / 'cells.jsonl'}, {directory / 'accuracy.csv'}")
+    say(f"Tables: {directory / 'tables.md'}")
+    if report is not None:
+        say(f"Report: {report}")

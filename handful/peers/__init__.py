@@ -1,0 +1,1 @@
+"""What a user would otherwise pick, fitted on the same examples: `handful[peers]`."""

@@ -1,0 +1,147 @@
+"""The parts of a benchmark's report on what was written: the filter, diversity, words."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from handful.report.clouds import cloud_pair
+from handful.report.page import Block, Figure, Fold, Paragraph, Table, table
+from handful.report.plots import Point, Series, heat_map, line_chart
+from handful.report.wording import NAME_CHARS, cut, percent
+
+FEWEST_SIZES = 3
+"""A curve of fewer points is no curve."""
+_MOST_LABELS = 12
+
+Row = Mapping[str, Any]
+
+WRITTEN = (
+    "Counted over all seeds. The oracle is a classifier tuned on the whole training set: what it calls right is not "
+    "always right. Diversity is measured at equal length, so that a larger set is not more diverse for being larger."
+)
+
+WORDS = (
+    "Real: the training set. Written: the texts that were kept, of the first seed. English function words are left "
+    "out. The differences are log-odds with a Dirichlet prior (Monroe et al. 2008), in standard errors."
+)
+
+
+def word_blocks(result: Row, draw: Row) -> Iterator[Block]:
+    """Word clouds per label (paper, figure 4), and beside them the words that differ most."""
+    for label in result["labels"][:_MOST_LABELS]:
+        entry = draw["words"][label]
+        yield cloud_pair(Counter(entry["real"]), Counter(entry["kept"]), label=cut(label, NAME_CHARS))
+        rows = [
+            [cut(word["word"], 40), f"{word['z']:+.1f}", f"{word['count_a']:,}", f"{word['count_b']:,}"]
+            for word in (*entry["more_in_kept"], *entry["more_in_real"])
+        ]
+        title = f"{cut(label, NAME_CHARS)}: the words that differ most"
+        yield Fold(title, (table("word", ["written less real", "written", "real"], rows),))
+    if len(result["labels"]) > _MOST_LABELS:
+        yield Paragraph(f"The first {_MOST_LABELS} of {len(result['labels'])} labels.")
+
+
+def diversity_curve(result: Row, draws: Sequence[Row]) -> Figure | None:
+    """Unique trigrams against data size (paper, figure 7)."""
+    found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in draws:
+        sized = all(change.startswith("generate.synthetic_per_label=") for change in row["changes"])
+        if row["task"] == result["task"] and sized:
+            for group in ("real", "kept"):
+                if group in row["diversity"]:
+                    found[group][row["synthetic_per_label"]].append(row["diversity"][group]["unique_trigrams"])
+    lines = [
+        Series(
+            {"real": "real", "kept": "written and kept"}[group],
+            tuple(_spread(x, ys) for x, ys in sorted(sizes.items())),
+        )
+        for group, sizes in found.items()
+        if len(sizes) >= FEWEST_SIZES
+    ]
+    if not lines:
+        return None
+    caption = "At each size, as many words of real texts as of written ones."
+    return line_chart(lines, x_axis="written texts per label", y_axis="unique trigrams", caption=caption)
+
+
+def _spread(x: int, values: Sequence[float]) -> Point:
+    return Point(x, float(np.mean(values)), min(values), max(values))
+
+
+def written_blocks(result: Row, draws: Sequence[Row]) -> Iterator[Block]:
+    """Yield what was written in each way, what the filter mixed up, and how often it was right."""
+    yield _draws_table(draws)
+    plain = [row for row in draws if not row["changes"]]
+    if plain and len(result["labels"]) <= _MOST_LABELS:
+        matrix = np.sum([row["confusions"] for row in plain], axis=0).tolist()
+        caption = "Texts asked for one label that the model judged to be of another: labels that overlap for it."
+        yield heat_map(matrix, result["labels"], rows_are="asked for", columns_are="judged", caption=caption)
+    measured = [row for row in plain if row["precision"]]
+    if measured:
+        yield _precision(measured, result["labels"])
+
+
+def _draws_table(draws: Sequence[Row]) -> Table:
+    by_changes: dict[str, list[Row]] = defaultdict(list)
+    for row in draws:
+        by_changes[", ".join(row["changes"]) or "the recipe"].append(row)
+    rows = []
+    for name, group in by_changes.items():
+        precision = [row["precision"] for row in group if row["precision"]]
+        kept = [row["diversity"]["kept"] for row in group if "kept" in row["diversity"]]
+        rows.append(
+            [
+                cut(name, NAME_CHARS),
+                str(len(group)),
+                f"{sum(row['n_candidates'] for row in group):,}",
+                percent(sum(row["n_kept"] for row in group) / max(1, sum(row["n_judged"] for row in group))),
+                _pooled(precision, "before"),
+                _pooled(precision, "after"),
+                *(
+                    number(_average([entry[key] for entry in kept]), digits)
+                    for key, digits in (("unique_trigrams", 0), ("distinct_2", 3), ("self_bleu", 3), ("overlap", 3))
+                ),
+            ]
+        )
+    columns = [
+        "draws",
+        "written",
+        "kept",
+        "right by the oracle, before the filter",
+        "after",
+        "unique trigrams",
+        "distinct-2",
+        "Self-BLEU",
+        "trigrams of the examples",
+    ]
+    return table("writing", columns, rows, "Each way of writing that was measured.")
+
+
+def _pooled(precision: Sequence[Row], when: str) -> str:
+    hits, total = (sum(row[when][key] for row in precision) for key in ("hits", "total"))
+    return f"{percent(hits / total)} ({hits:,} of {total:,})" if total else "\u2013"
+
+
+def _precision(draws: Sequence[Row], labels: Sequence[str]) -> Table:
+    rows = [
+        [cut(label, NAME_CHARS), *(_pooled([row["precision"]["by_label"][label] for row in draws], w) for w in _WHEN)]
+        for label in labels
+    ]
+    return table("label", ["right by the oracle, before the filter", "after"], rows, "The filter, label by label.")
+
+
+_WHEN = ("before", "after")
+
+
+def _average(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def number(value: float | None, digits: int) -> str:
+    """Return a number with so many digits, a dash for none."""
+    return "\u2013" if value is None else f"{value:,.{digits}f}"

@@ -1,0 +1,137 @@
+"""What a run published, read back for its report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from handful.calibration import label_probabilities
+from handful.classifier_files import read_classifier
+from handful.errors import RunError
+from handful.records import Candidate, Record, TrainingExample, Verdict
+from handful.run import read_jsonl, read_manifest
+from handful.storage.jsonl import read_json
+from handful.task import Task
+
+OURS = "lora_synthetic"
+"""The method that is tuned on real and written examples: what the run was for."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One method's answers to the test texts, in their order."""
+
+    gold: tuple[str, ...]
+    predicted: tuple[str, ...]
+    probabilities: tuple[tuple[float, ...], ...]
+    """In the order of the task's labels."""
+
+    @property
+    def right(self) -> list[bool]:
+        """Whether each answer is the true label."""
+        return [a == b for a, b in zip(self.gold, self.predicted, strict=True)]
+
+    @property
+    def confidences(self) -> list[float]:
+        """The probability of each answer."""
+        return [max(row) for row in self.probabilities]
+
+
+@dataclass(frozen=True)
+class RunData:
+    """Everything the report is made from."""
+
+    task: Task
+    recipe: Mapping[str, Any]
+    """Nested mappings, as in the manifest."""
+    seed: int
+    model: str
+    candidates: Sequence[Candidate]
+    verdicts: Sequence[Verdict]
+    training: Sequence[TrainingExample] = ()
+    results: Mapping[str, Any] | None = None
+    """See `evaluate_methods`."""
+    answers: Mapping[str, Answers] | None = None
+    """By method; None if nothing was measured."""
+    timings: Mapping[str, Any] | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the labels."""
+        return self.task.label_names
+
+    @property
+    def judged(self) -> list[tuple[Candidate, Verdict]]:
+        """Candidates that have a verdict, with it."""
+        verdicts = {verdict.candidate_id: verdict for verdict in self.verdicts}
+        return [(candidate, verdicts[candidate.id]) for candidate in self.candidates if candidate.id in verdicts]
+
+    @property
+    def written(self) -> list[TrainingExample]:
+        """The written texts that were trained on."""
+        return [row for row in self.training if row.source == "synthetic"]
+
+
+def read_run(directory: Path) -> RunData:
+    """Read what a run published so far.
+
+    Raises:
+        RunError: Not a run directory, nothing to tell of yet, or a file in it is damaged.
+        AdapterError: The classifier is damaged, and its calibration is needed.
+    """
+    identity = read_manifest(directory)["identity"]
+    saved = read_json(directory / "task.json")
+    if saved is None or not (directory / "verdicts.jsonl").is_file():
+        missing = "task.json" if saved is None else "verdicts.jsonl"
+        mend = "Give the run's command again: it goes on where it stopped, and what is done is not done again."
+        raise RunError(f"nothing to report on yet: there is no {missing}", where=str(directory), mend=mend)
+    task = Task.from_dict(saved)
+    results = read_json(directory / "results.json")
+    try:
+        recipe = identity["recipe"]
+        return RunData(
+            task=task,
+            recipe=recipe,
+            seed=identity["seed"],
+            model=identity["model"],
+            candidates=_records(Candidate, directory / "candidates.jsonl"),
+            verdicts=_records(Verdict, directory / "verdicts.jsonl"),
+            training=_records(TrainingExample, directory / "training.jsonl"),
+            results=results,
+            answers=None if results is None else _answers(directory, recipe, results),
+            timings=read_json(directory / "timings.json"),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        mend = "Was it written by another version of handful? Give the run's command again."
+        raise RunError(
+            f"the files of this run cannot be understood: {error!r}", where=str(directory), mend=mend
+        ) from None
+
+
+Known = TypeVar("Known", bound=Record)
+
+
+def _records(kind: type[Known], path: Path) -> tuple[Known, ...]:
+    return tuple(kind.from_row(row) for row in read_jsonl(path)) if path.is_file() else ()
+
+
+def _answers(directory: Path, recipe: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Answers]:
+    found = {}
+    for method in (row["method"] for row in results["methods"]):
+        path = directory / "predictions" / f"{method}.jsonl"
+        if path.is_file():
+            calibrated = method == OURS and recipe["classify"]["calibration"] != "none"
+            shift = read_classifier(directory / "adapter").shift if calibrated else None
+            found[method] = _one_method(read_jsonl(path), shift)
+    return found
+
+
+def _one_method(rows: Sequence[Mapping[str, Any]], shift: Sequence[float] | None) -> Answers:
+    probabilities = label_probabilities([row["log_probs"] for row in rows], shift)
+    return Answers(
+        gold=tuple(row["label"] for row in rows),
+        predicted=tuple(row["predicted"] for row in rows),
+        probabilities=tuple(tuple(map(float, row)) for row in probabilities),
+    )

@@ -1,0 +1,84 @@
+"""What a report comes to, said first: which method to use here, and how sure that is."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from handful.report.comparison import Row, best_other, difference_to, rows_by_method
+from handful.report.page import Verdict
+from handful.report.run_data import OURS, RunData
+from handful.report.wording import percent, plural, points, quoted
+
+
+def verdict(data: RunData) -> Verdict:
+    """Say which method to use; without test texts, what is known."""
+    ours = rows_by_method(data).get(OURS)
+    other = best_other(data)
+    if ours is None or other is None:
+        return _unmeasured(data)
+    details = [_advice(data, ours, other), _written(data)]
+    chance = 1 / len(data.labels)
+    if max(ours["accuracy_low"], other["accuracy_low"]) <= chance:
+        details.insert(0, f"Neither is clearly better than guessing, which is right {percent(chance)} of the time.")
+    return Verdict(_headline(data, ours, other), tuple(details))
+
+
+def _headline(data: RunData, ours: Row, other: Row) -> str:
+    name, own = other["title"], ours["title"]
+    texts = plural(ours["n_texts"], "test text")
+    against = f"{percent(ours['accuracy'])} right against {percent(other['accuracy'])}"
+    difference = difference_to(data, other["method"])
+    if difference is None:
+        return f"{own} and {name}: {against} on {texts}. Whether that is more than chance was not tested."
+    interval = (
+        f"a difference of {points(difference.mean)} points "
+        f"(95\u00a0% interval {points(difference.low)} to {points(difference.high)})"
+    )
+    if difference.low > 0:
+        return f"Use {own}: on these {texts} it beats {name}, the best other method, {against}: {interval}."
+    if difference.high < 0:
+        return f"Use {name}, not {own}: on these {texts} ours is worse, {against}: {interval}."
+    return f"{name} and {own} cannot be told apart on these {texts}: ours is {against}, {interval}."
+
+
+def _advice(data: RunData, ours: Row, other: Row) -> str:
+    difference = difference_to(data, other["method"])
+    speed = f"A text takes {ours['ms_per_text']:.1f} ms with ours, {other['ms_per_text']:.1f} ms with {other['title']}."
+    if difference is not None and difference.high < 0:
+        return f"The classifier in adapter/ is ours all the same. Before using it, read what the filter kept. {speed}"
+    more = "" if difference is not None and difference.low > 0 else "More test texts would narrow the interval. "
+    return f"The classifier in adapter/ is ours, ready for use. {more}{speed}"
+
+
+def _unmeasured(data: RunData) -> Verdict:
+    trained = "the classifier" if data.training else "what will be trained on these texts"
+    if data.task.test:
+        headline = f"Not measured yet: how good {trained} is will be known after `handful evaluate`."
+        mend: tuple[str, ...] = ()
+    else:
+        headline = f"Nothing was measured: the task has no test texts, so how good {trained} is, is not known."
+        mend = (
+            "Label some texts that are not among the examples, name them in the task file as `test:`, and give the "
+            "command again. With 100 texts, an accuracy is known to within ten points either way.",
+        )
+    return Verdict(headline, (_written(data), *mend))
+
+
+def _written(data: RunData) -> str:
+    judged = data.judged
+    kept = [(candidate, verdict) for candidate, verdict in judged if verdict.decision != "rejected"]
+    if not judged:
+        return "No text was written yet."
+    moved = sum(verdict.decision == "relabelled" for _, verdict in kept)
+    found = Counter(verdict.label for _, verdict in kept)
+    wanted = data.recipe["generate"]["synthetic_per_label"]
+    starved = [label for label in data.labels if found[label] < wanted]
+    said = (
+        f"Of {plural(len(judged), 'text')} the model wrote, {percent(len(kept) / len(judged))} were kept"
+        f"{f', {moved} of them under another label' if moved else ''}."
+    )
+    if starved:
+        names = ", ".join(f"{quoted(label)} {found[label]}" for label in starved[:5])
+        more = f" and {len(starved) - 5} more" if len(starved) > 5 else ""
+        said += f" Fewer than the {wanted} wanted: {names}{more}."
+    return said

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from handful.benchmark.benchmark import TaskResults, run_benchmark
+from handful.benchmark.plan import BenchmarkPlan
+from handful.calibration import estimate_shift, label_probabilities
+from handful.errors import HandfulError, Interrupted, RunError, TaskError
+from handful.evaluation.methods import methods_of
+from handful.run import open_run, read_jsonl
+from tests.toys import Listener, RecordingEngine, small_recipe, two_label_task
+
+ALL = "zero_shot,in_context,lora_real,lora_real:2,lora_real:full,lora_synthetic,lora_synthetic_unfiltered"
+
+
+def plan_of(
+    methods: str = ALL, *, seeds: int = 2, engine: RecordingEngine | None = None, **changes: Any
+) -> BenchmarkPlan:
+    settings: dict[str, Any] = {"tasks": (two_label_task(),), "shots_per_label": 3, **changes}
+    return BenchmarkPlan(
+        methods=methods_of(methods),
+        seeds=tuple(range(seeds)),
+        recipe=small_recipe(),
+        engine=engine or RecordingEngine(),
+        **settings,
+    )
+
+
+def measure(plan: BenchmarkPlan, directory: Path, listener: Listener | None = None) -> list[TaskResults]:
+    with open_run(directory, {"identity": plan.identity(), "environment": {}}) as run:
+        return run_benchmark(plan, run, listener or Listener())
+
+
+def published(directory: Path) -> dict[str, Any]:
+    """What a benchmark says, without what its clock said."""
+    rows = list(csv.DictReader((directory / "accuracy.csv").read_text().splitlines()))
+    timed = ("ms_per_text", "train_seconds", "generate_seconds")
+    return {"rows": [{key: value for key, value in row.items() if key not in timed} for row in rows]}
+
+
+def test_every_cell_is_measured_and_every_calibration_has_its_row(tmp_path: Path) -> None:
+    (result,) = measure(plan_of(), tmp_path / "bench")
+    rows = published(tmp_path / "bench")["rows"]
+    cells = {(row["method"], row["shots_per_label"], row["seed"]) for row in rows}
+    assert cells == {
+        *((name, "3", seed) for name in ("zero_shot", "in_context", "lora_real") for seed in "01"),
+        *((name, "3", seed) for name in ("lora_synthetic", "lora_synthetic_unfiltered") for seed in "01"),
+        ("lora_real", "2", "0"),
+        ("lora_real", "2", "1"),
+        ("lora_real", "full", "0"),
+    }
+    by_calibration = {name: [row for row in rows if row["calibration"] == name] for name in ("raw", "pool", "test")}
+    assert len(by_calibration["raw"]) == 13
+    assert len(by_calibration["pool"]) == len(by_calibration["test"]) == 12  # the full training set has no pool
+    assert {row["transductive"] for row in by_calibration["test"]} == {"true"}
+    assert {row["transductive"] for row in by_calibration["raw"] + by_calibration["pool"]} == {"false"}
+    assert {row["synthetic_per_label"] for row in rows if row["method"] == "lora_synthetic"} == {"5"}
+    assert {row["synthetic_per_label"] for row in rows if row["method"] == "lora_real"} == {"0"}
+    assert [summary.spec for summary in result.summaries] == ALL.split(",")
+
+
+def test_scores_are_made_of_the_saved_answers(tmp_path: Path) -> None:
+    task = two_label_task()
+    assert task.test is not None
+    (result,) = measure(plan_of("in_context", seeds=1), tmp_path / "bench")
+    (run,) = (tmp_path / "bench" / "runs").iterdir()
+    saved = list(read_jsonl(run / "predictions" / "in_context.jsonl"))
+    log_probs = np.array([row["log_probs"] for row in saved])
+    gold = [task.label_names.index(example.label) for example in task.test]
+    for cell in result.cells:
+        if cell.score.calibration == "test":
+            probabilities = label_probabilities(log_probs, estimate_shift(log_probs, "match"))
+        elif cell.score.calibration == "raw":
+            probabilities = label_probabilities(log_probs)
+        else:
+            continue
+        assert cell.score.accuracy == (probabilities.argmax(axis=1) == gold).mean()
+        assert list(cell.predicted) == probabilities.argmax(axis=1).tolist()
+    lines = list(read_jsonl(tmp_path / "bench" / "cells.jsonl"))
+    assert len(lines) == 1
+    assert lines[0]["recipe_settings"] == small_recipe().to_dict()
+    assert lines[0]["model_fingerprint"] == "scripted-1"
+    assert {"versions", "commit", "seed", "task_fingerprint"} <= lines[0].keys()
+
+
+def test_a_seed_draws_the_examples_and_a_larger_draw_holds_the_smaller() -> None:
+    cells = {(cell.method.key, cell.seed): cell for cell in plan_of("lora_real:2,lora_synthetic").cells()}
+    two, three = cells["lora_real:2", 0].job().task, cells["lora_synthetic", 0].job().task
+    assert set(two.examples) < set(three.examples)
+    assert set(three.examples) != set(cells["lora_synthetic", 1].job().task.examples)
+
+
+def test_a_rare_label_gives_all_it_has() -> None:
+    task = two_label_task()
+    scarce = dataclasses.replace(task, examples=task.examples[:-1])
+    (cell,) = plan_of("lora_real:4", seeds=1, tasks=(scarce,)).cells()
+    assert len(cell.job().task.examples) == 7
+
+
+def test_the_ablations_choose_among_the_same_candidates(tmp_path: Path) -> None:
+    engine = RecordingEngine()
+    measure(
+        plan_of("lora_synthetic,lora_synthetic_unfiltered,lora_synthetic_random", seeds=1, engine=engine),
+        tmp_path / "all",
+    )
+    written = len(engine.recorder.generated)
+    alone = RecordingEngine()
+    measure(plan_of("lora_synthetic", seeds=1, engine=alone), tmp_path / "alone")
+    assert written == len(alone.recorder.generated)
+    lines = {row["method"]: row for row in read_jsonl(tmp_path / "all" / "cells.jsonl")}
+    assert lines["lora_synthetic_unfiltered"]["n_training"] == 2 * (3 + 5)
+
+
+def test_recipes_that_train_alike_but_write_otherwise_have_draws_of_their_own(tmp_path: Path) -> None:
+    measure(plan_of("lora_synthetic,lora_synthetic[train.epochs=1],lora_synthetic[2]", seeds=1), tmp_path / "bench")
+    assert len(list((tmp_path / "bench" / "runs").iterdir())) == 2
+    lines = {row["spec"]: row for row in read_jsonl(tmp_path / "bench" / "cells.jsonl")}
+    assert lines["lora_synthetic[train.epochs=1]"]["recipe"] == "default+train.epochs=1"
+    assert lines["lora_synthetic[generate.synthetic_per_label=2]"]["n_training"] == 2 * (3 + 2)
+
+
+def test_stopped_anywhere_the_same_call_gives_the_same_table(tmp_path: Path) -> None:
+    plan = plan_of("in_context,lora_real,lora_synthetic")
+    measure(plan, tmp_path / "whole")
+    stops = 0
+    for stop_at in (1, 4, 9, 2, 30, 3, 200):
+        try:
+            measure(plan, tmp_path / "stopped", Listener(stop_at=stop_at))
+        except Interrupted:
+            stops += 1
+    assert stops >= 4
+    measure(plan, tmp_path / "stopped")
+    assert published(tmp_path / "stopped") == published(tmp_path / "whole")
+
+
+def test_finished_cells_are_not_measured_again_and_more_can_be_added(tmp_path: Path) -> None:
+    engine = RecordingEngine()
+    measure(plan_of("in_context,lora_synthetic", seeds=1, engine=engine), tmp_path / "bench")
+    calls, trained = engine.calls, len(engine.trained)
+    first = (tmp_path / "bench" / "accuracy.csv").read_bytes()
+    measure(plan_of("in_context,lora_synthetic", seeds=1, engine=engine), tmp_path / "bench")
+    assert (engine.calls, len(engine.trained)) == (calls, trained)
+    assert (tmp_path / "bench" / "accuracy.csv").read_bytes() == first
+    measure(plan_of("in_context,lora_synthetic,lora_real", seeds=2, engine=engine), tmp_path / "bench")
+    assert len(engine.trained) == trained + 3
+    assert set(first.splitlines()) < set((tmp_path / "bench" / "accuracy.csv").read_bytes().splitlines())
+
+
+def test_another_recipe_does_not_mix_with_what_is_there(tmp_path: Path) -> None:
+    plan = plan_of("in_context", seeds=1)
+    measure(plan, tmp_path / "bench")
+    with pytest.raises(RunError):
+        measure(dataclasses.replace(plan, recipe=small_recipe("generate.top_k=7")), tmp_path / "bench")
+
+
+def test_ours_is_compared_with_the_others_seed_by_seed(tmp_path: Path) -> None:
+    (result,) = measure(plan_of("lora_real,lora_synthetic"), tmp_path / "bench")
+    real, ours = result.summaries
+    assert ours.gain_of_ours is None
+    assert real.gain_of_ours is not None
+    assert real.gain_of_ours.mean == pytest.approx(ours.accuracy.mean - real.accuracy.mean)
+    results = json.loads((tmp_path / "bench" / "results.json").read_text())
+    assert results["tasks"][0]["task"] == "films"
+    assert "| ours (3 + 5) |" in (tmp_path / "bench" / "tables.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tasks": (two_label_task(test=False),)}, "no test texts"),
+        ({"shots_per_label": 9}, "at least 9"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_before_anything_is(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    engine = RecordingEngine()
+    with pytest.raises(TaskError, match=message):
+        measure(plan_of(engine=engine, **changes), tmp_path / "bench")
+    assert engine.calls == 0
+
+
+def test_a_change_of_no_setting_is_said_before_anything_is_measured(tmp_path: Path) -> None:
+    with pytest.raises(HandfulError, match="temprature"):
+        measure(plan_of("lora_synthetic[generate.temprature=1]"), tmp_path / "bench")

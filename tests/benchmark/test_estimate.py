@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from handful.benchmark.estimate import Estimate, MethodEstimate, estimate, folds_of, identity
+from handful.errors import TaskError
+from handful.evaluation.filter_quality import Overlap, Share
+from handful.run import open_run
+from handful.task import Task
+from tests.toys import Listener, RecordingEngine, job_of, two_label_task
+
+
+def test_every_example_is_tested_once_by_a_task_that_lacks_it() -> None:
+    task = two_label_task()
+    folds = folds_of(task, 4, 0)
+    assert len(folds) == 4
+    tested = [example for fold in folds for example in fold.test or ()]
+    assert sorted(tested, key=str) == sorted(task.examples, key=str)
+    for fold in folds:
+        assert set(fold.test or ()) | set(fold.examples) == set(task.examples)
+        assert not set(fold.test or ()) & set(fold.examples)
+        assert {example.label for example in fold.test or ()} == set(task.label_names)
+
+
+def test_folds_do_not_depend_on_the_order_of_the_file() -> None:
+    task = two_label_task()
+    turned = Task.create(
+        task.name, list(task.labels), list(reversed(task.examples)), test=None, text_name=task.text_name
+    )
+    for a, b in zip(folds_of(task, 2, 3), folds_of(turned, 2, 3), strict=True):
+        assert set(a.examples) == set(b.examples)
+
+
+@pytest.mark.parametrize(("n_folds", "message"), [(1, "nothing to learn"), (5, "at least 5")])
+def test_what_cannot_be_folded_is_refused(n_folds: int, message: str) -> None:
+    with pytest.raises(TaskError, match=message):
+        folds_of(two_label_task(), n_folds, 0)
+
+
+def test_an_estimate_counts_each_example_once_and_needs_no_test_text(tmp_path: Path) -> None:
+    job = job_of(two_label_task(test=False), RecordingEngine())
+    with open_run(tmp_path / "estimate", {"identity": identity(job, 2), "environment": {}}) as run:
+        found = estimate(job, run, 2, Listener())
+        again = estimate(job, run, 2, Listener())
+    assert again == found
+    assert [entry.method for entry in found.methods] == ["in_context", "lora_real", "lora_synthetic"]
+    assert {entry.right.total for entry in found.methods} == {8}
+    assert found.methods[1].title == "LoRA-2"
+    assert found.acceptance.keys() == {"good", "bad"}
+    assert all(share.total > 0 for share in found.acceptance.values())
+
+
+def estimate_of(right: int, *overlaps: Overlap) -> Estimate:
+    method = MethodEstimate("in_context", "ICL-3", Share(right, 16), Share(right, 16))
+    return Estimate(4, 16, 0.25, (method,), {}, overlaps)
+
+
+def test_the_advice_says_when_it_will_not_help() -> None:
+    assert not any("not to help" in sentence for sentence in estimate_of(14).advice())
+    assert any("not to help" in sentence for sentence in estimate_of(5).advice())
+    assert "16 answers are few" in estimate_of(14).advice()[0]
+
+
+def test_the_advice_names_labels_that_overlap() -> None:
+    said = " ".join(estimate_of(14, Overlap("refund", "billing", Share(6, 12))).advice())
+    assert "asked for 'refund' the model takes 50% for 'billing'" in said

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+
+from handful.errors import RecipeError
+from handful.evaluation.methods import METHODS, method_of, methods_of
+
+
+def test_specs_say_examples_and_changes() -> None:
+    assert method_of("zero_shot") == METHODS["zero_shot"]
+    assert method_of(" lora_real:25 ").shots == 25
+    assert method_of("lora_real:full").shots == "full"
+    changed = method_of("lora_synthetic:10[50, generate.temperature=0.7]")
+    assert (changed.shots, changed.changes) == (10, ("generate.synthetic_per_label=50", "generate.temperature=0.7"))
+    assert method_of(changed.key) == changed
+
+
+def test_a_list_keeps_commas_in_brackets_and_names_each_method_once() -> None:
+    found = methods_of("zero_shot,lora_synthetic[21,generate.top_k=0],zero_shot,tfidf:25")
+    assert [method.key for method in found] == [
+        "zero_shot",
+        "lora_synthetic[generate.synthetic_per_label=21,generate.top_k=0]",
+        "tfidf:25",
+    ]
+
+
+def test_titles_say_how_many_examples() -> None:
+    assert METHODS["lora_synthetic"].titled(4, 21) == "ours (4 + 21)"
+    assert method_of("lora_real:25").titled(4, 21) == "LoRA-25"
+    assert method_of("lora_real:full").titled(4, 21) == "LoRA-full"
+    assert method_of("lora_synthetic[50,train.epochs=3]").titled(4, 50) == "ours (4 + 50), train.epochs=3"
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("lora_reel", "Did you mean 'lora_real'?"),
+        ("", "The methods are"),
+        ("lora_real:", "no number of examples"),
+        ("lora_real:0", "no number of examples"),
+        ("lora_real:-1", "no number of examples"),
+        ("lora_real:٤", "no number of examples"),
+        ("zero_shot:4", "uses no examples"),
+        ("lora_real[", "there is no method"),
+        ("lora_real]4[", "there is no method"),
+    ],
+)
+def test_what_means_nothing_is_named(spec: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=r".") as caught:
+        method_of(spec)
+    assert message in str(caught.value)

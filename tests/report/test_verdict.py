@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import pytest
+
+from handful.report import comparison
+from handful.report.page import Verdict
+from handful.report.run_data import RunData
+from handful.report.verdict import verdict
+from tests.report.samples import result_row, run_data
+
+
+@dataclass
+class Difference:
+    mean: float
+    low: float
+    high: float
+    p_value: float = 0.5
+
+
+def judged_by(monkeypatch: pytest.MonkeyPatch, data: RunData, mean: float, low: float, high: float) -> Verdict:
+    monkeypatch.setattr(comparison, "paired_difference", lambda a, b, seed: Difference(mean, low, high))
+    return verdict(data)
+
+
+def test_ours_is_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = judged_by(monkeypatch, run_data(), 0.1, 0.02, 0.18)
+    assert said.headline == (
+        "Use ours (2 + 21): on these 20 test texts it beats LoRA-2, the best other method, "
+        "90\u00a0% right against 80\u00a0%: a difference of +10.0 points (95\u00a0% interval +2.0 to +18.0)."
+    )
+    assert said.details[0] == (
+        "The classifier in adapter/ is ours, ready for use. A text takes 12.5 ms with ours, 12.5 ms with LoRA-2."
+    )
+
+
+def test_ours_is_worse(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = judged_by(monkeypatch, run_data(wrong=(2, 4)), -0.1, -0.18, -0.02)
+    assert said.headline.startswith(
+        "Use LoRA-2, not ours (2 + 21): on these 20 test texts ours is worse, 80\u00a0% right"
+    )
+    assert "The classifier in adapter/ is ours all the same." in said.details[0]
+
+
+def test_no_telling_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = judged_by(monkeypatch, run_data(), 0.1, -0.02, 0.22)
+    assert said.headline == (
+        "LoRA-2 and ours (2 + 21) cannot be told apart on these 20 test texts: ours is 90\u00a0% right against "
+        "80\u00a0%, a difference of +10.0 points (95\u00a0% interval \u22122.0 to +22.0)."
+    )
+    assert "More test texts would narrow the interval." in said.details[0]
+
+
+def test_with_the_real_interval() -> None:
+    assert "cannot be told apart on these 20 test texts" in verdict(run_data()).headline
+
+
+def test_guessing_is_called_guessing() -> None:
+    data = run_data()
+    assert data.results is not None
+    rows = [result_row(row["method"], row["title"], 0.55, 20) for row in data.results["methods"]]
+    said = verdict(dataclasses.replace(data, results={**data.results, "methods": rows}))
+    assert said.details[0] == "Neither is clearly better than guessing, which is right 50\u00a0% of the time."
+
+
+def test_nothing_measured() -> None:
+    said = verdict(run_data(measured=False))
+    assert said.headline.startswith("Nothing was measured: the task has no test texts, so how good the classifier is")
+    assert said.details[0] == (
+        "Of 20 texts the model wrote, 70\u00a0% were kept, 2 of them under another label. Fewer than the 21 wanted: "
+        "“good” 7, “bad” 7."
+    )
+    assert "name them in the task file as `test:`" in said.details[1]
+
+
+def test_not_measured_yet() -> None:
+    said = verdict(dataclasses.replace(run_data(), results=None, answers=None, training=()))
+    assert said.headline == (
+        "Not measured yet: how good what will be trained on these texts is will be known after `handful evaluate`."
+    )

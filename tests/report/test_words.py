@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import dataclasses
+
+from handful.report.page import Figures, Table
+from handful.report.words import diversity_section, real_texts, words_section, written_texts
+from tests.report.samples import run_data
+
+
+def test_texts_of_a_label() -> None:
+    data = run_data()
+    assert len(real_texts(data)) == 4 + 20
+    assert real_texts(data, "good")[:3] == [
+        "a lovely warm film number 0",
+        "a lovely warm film number 1",
+        "test 0: a lovely warm story",
+    ]
+    assert len(written_texts(data)) == 14
+    assert written_texts(data, "good")[-1] == "written bad text 6"
+
+
+def test_clouds_and_words() -> None:
+    section = words_section(run_data())
+    assert section is not None
+    clouds, _, more, less = section.blocks
+    assert isinstance(clouds, Figures)
+    assert [figure.caption for figure in clouds.figures] == ["good: real texts", "good: written texts"]
+    assert ("lovely", "12") in clouds.figures[0].table.rows
+    assert isinstance(more, Table)
+    assert isinstance(less, Table)
+    assert "written" in {row[0] for row in more.rows}
+    assert {row[0] for row in less.rows} >= {"lovely", "dull", "test"}
+    assert "4 examples and 20 test texts" in section.intro
+
+
+def test_diversity_compares_equal_lengths() -> None:
+    section = diversity_section(run_data())
+    assert section is not None
+    made = section.blocks[0]
+    assert isinstance(made, Table)
+    names = [row[0] for row in made.rows]
+    assert names == ["written, trained on", "written, rejected", "real test texts", "the real examples"]
+    assert len({row[2] for row in made.rows[:3]}) == 1
+    assert made.rows[3][8] == "\u2013"
+
+
+def test_nothing_written() -> None:
+    data = dataclasses.replace(run_data(), training=())
+    assert words_section(data) is None
+    assert diversity_section(data) is None

@@ -1,0 +1,80 @@
+"""`handful benchmark` as a user gives it; the scripted model answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.commands import handful, write_task
+
+SCRIPTED = ("--model", "scripted", "-o", "bench", "--seeds", "2", "--set", "generate.synthetic_per_label=3")
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_task(tmp_path)
+
+
+def test_a_table_per_task_and_the_same_again() -> None:
+    first = handful("benchmark", "task.yaml", *SCRIPTED)
+    assert first.code == 0, first.err
+    assert "ours (4 + 3)" in first.out
+    assert "bench/accuracy.csv" in first.out
+    table = Path("bench/accuracy.csv").read_bytes()
+    again = handful("benchmark", "task.yaml", *SCRIPTED)
+    assert again.out == first.out
+    assert Path("bench/accuracy.csv").read_bytes() == table
+
+
+def test_events_for_programs() -> None:
+    result = handful("benchmark", "task.yaml", *SCRIPTED, "--json", "--methods", "zero_shot")
+    assert result.code == 0, result.err
+    assert result.events()[-1]["event"] == "result"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--methods", "lora_syntetic"), "Did you mean 'lora_synthetic'?"),
+        (("--methods", "lora_real:25"), "no label has 25 examples, the most is 4"),
+        (("--shots-per-label", "5"), "at least 5"),
+        (("--seeds", "0"), "--seeds"),
+        (("--set", "train.epoch=3"), "epochs"),
+    ],
+)
+def test_what_cannot_be_done_is_said_at_once(arguments: tuple[str, ...], message: str) -> None:
+    result = handful("benchmark", "task.yaml", *SCRIPTED, *arguments)
+    assert result.code == 2
+    assert message in result.err
+    assert not Path("bench").exists()
+
+
+def test_the_same_task_twice_is_refused() -> None:
+    result = handful("benchmark", "task.yaml", "task.yaml", *SCRIPTED)
+    assert result.code == 2
+    assert "two tasks are called" in result.err
+
+
+def test_status_of_a_benchmark_says_what_it_is() -> None:
+    handful("benchmark", "task.yaml", *SCRIPTED, "--methods", "zero_shot")
+    result = handful("status", "bench")
+    assert result.code == 2
+    assert "benchmark" in result.err
+
+
+def test_an_estimate_needs_no_test_texts() -> None:
+    write_task(Path(), test=False)
+    result = handful("estimate", "task.yaml", "--model", "scripted", "--set", "generate.synthetic_per_label=3")
+    assert result.code == 0, result.err
+    assert "8 answers are few" in result.out
+    assert "4 folds" in result.out
+    again = handful("estimate", "task.yaml", "--model", "scripted", "--set", "generate.synthetic_per_label=3")
+    assert again.out == result.out
+
+
+def test_more_folds_than_examples_are_refused() -> None:
+    result = handful("estimate", "task.yaml", "--model", "scripted", "--folds", "5")
+    assert result.code == 2
+    assert "at least 5" in result.err
