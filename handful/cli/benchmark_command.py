@@ -139,12 +139,11 @@ def _benchmark(options: BenchmarkOptions) -> None:
         watching(stop, as_json=options.as_json) as watch,
         open_run(options.output, manifest, force=options.force) as run,
     ):
-        watch.keep_in(run)
         results = run_benchmark(plan, run, watch)
         report = report_at_the_end(run, watch)
     if options.as_json:
         shown = None if report is None else str(report)
-        say_json({"event": "result", "benchmark": str(options.output), "report": shown, "timings": watch.timings})
+        say_json({"event": "result", "benchmark": str(options.output), "report": shown})
     else:
         _show(options.output, results, report)
 

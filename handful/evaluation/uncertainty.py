@@ -99,7 +99,7 @@ def paired_difference(right_a: ArrayLike, right_b: ArrayLike, seed: int = 0) -> 
         spread = float(by_seed.std(ddof=1) / np.sqrt(len(by_seed)))
         half = float(stats.t.ppf(0.975, len(by_seed) - 1)) * spread
         test = float(stats.ttest_1samp(by_seed, 0).pvalue) if spread else float(mean == 0)
-        return Difference(mean, mean - half, mean + half, test)
+        return Difference(mean, max(-1.0, mean - half), min(1.0, mean + half), test)
     random, row = array_stream(seed, "bootstrap"), gains[0]
     drawn = [row[random.integers(len(row), size=len(row))].mean() for _ in range(_RESAMPLES)]
     low, high = np.quantile(drawn, (0.025, 0.975))

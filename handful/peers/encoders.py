@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +61,10 @@ def fit_setfit(encoder: str | None, examples: Sequence[Example], labels: Sequenc
     from setfit import SetFitModel, Trainer, TrainingArguments
 
     names = list(labels)
+    logging.getLogger("setfit").setLevel(logging.ERROR)
     model = _loaded(lambda where: SetFitModel.from_pretrained(where, labels=names), encoder)
     rows = Dataset.from_dict({"text": [e.text for e in examples], "label": [names.index(e.label) for e in examples]})
-    with tempfile.TemporaryDirectory() as folder:
+    with _quiet(), tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=str(Path(folder)), seed=seed, save_strategy="no", report_to="none", show_progress_bar=False
         )
@@ -73,6 +77,21 @@ def fit_setfit(encoder: str | None, examples: Sequence[Example], labels: Sequenc
         return np.log(np.maximum(np.asarray(found, dtype=np.float64), 1e-300))
 
     return score
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what trainers print about their steps and bars off a stdout that may be read by a program."""
+    from datasets import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    shown = not are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        with redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        if shown:
+            enable_progress_bars()
 
 
 def _loaded(load: Callable[[str], Any], encoder: str | None) -> Any:

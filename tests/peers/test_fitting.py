@@ -24,12 +24,13 @@ def test_a_peer_learns_the_words_of_its_examples(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("peer", ["encoder_probe", "setfit"])
-def test_sentence_encoders_tell_good_films_from_bad(peer: Peer) -> None:
+def test_sentence_encoders_tell_good_films_from_bad(peer: Peer, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("setfit")
     task = two_label_task()
     log_probs = fitted(peer, task)
     assert [task.label_names[i] for i in log_probs.argmax(axis=1)] == [e.label for e in task.test or ()]
     assert np.array_equal(fitted(peer, task), log_probs)
+    assert capsys.readouterr().out == ""
 
 
 def test_labels_stand_in_the_order_of_the_task() -> None:
