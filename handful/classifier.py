@@ -13,7 +13,7 @@ import numpy as np
 
 from handful.calibration import FloatArray, label_probabilities
 from handful.classifier_files import ClassifierSpec, read_classifier
-from handful.llm.engine import DeviceName, DtypeName, open_engine
+from handful.llm.engine import DeviceName, DtypeName, Engine, open_engine
 from handful.llm.protocol import LLM, OnProgress, Precision
 from handful.prompts import classification_prompt, one_line
 from handful.records import Prediction
@@ -69,7 +69,22 @@ class Classifier:
             expected_fingerprint=spec.base_model_fingerprint,
             precision=precision,
         )
-        return cls(engine.tuned(Path(directory), max_text_tokens=spec.max_text_tokens, layers=spec.layers), spec)
+        return cls.tuned_by(engine, Path(directory), spec)
+
+    @classmethod
+    def tuned_by(cls, engine: Engine, directory: Path, spec: ClassifierSpec | None = None) -> Classifier:
+        """Open a classifier directory with the engine of its base model.
+
+        Args:
+            engine: The base model; not checked to be the directory's.
+            directory: Adapter files, and `handful.json` if no spec is given.
+            spec: Prompt, labels and calibration, instead of the directory's.
+
+        Raises:
+            AdapterError: The directory is missing, damaged, or not a classifier.
+        """
+        spec = spec or read_classifier(directory)
+        return cls(engine.tuned(directory, max_text_tokens=spec.max_text_tokens, layers=spec.layers), spec)
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -18,8 +18,6 @@ from handful.task import Task
 
 _HOPED_RATE = 0.5
 """Share of candidates expected to be kept before anything is known."""
-
-
 _TEXTS_PER_DRAW = 4
 """Texts written for one draw of attributes."""
 

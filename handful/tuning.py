@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from handful.calibration import estimate_shift
+from handful.calibration import FloatArray, estimate_shift
 from handful.classifier import Classifier
 from handful.classifier_files import ClassifierSpec, classifier_files, classifier_spec
 from handful.job import Job
 from handful.progress import Progress
+from handful.recipe import Recipe
 from handful.records import Example, TrainingExample
 from handful.run import Run, fingerprint
 from handful.training_plan import TrainingPlan
@@ -91,9 +92,7 @@ def tuned_classifier(job: Job, files: Mapping[str, bytes]) -> Classifier:
     with tempfile.TemporaryDirectory() as folder:
         for name, data in files.items():
             (Path(folder) / name).write_bytes(data)
-        return Classifier(
-            job.engine.tuned(Path(folder), max_text_tokens=spec.max_text_tokens, layers=spec.layers), spec
-        )
+        return Classifier.tuned_by(job.engine, Path(folder), spec)
 
 
 @dataclass(frozen=True)
@@ -130,8 +129,14 @@ def _student_shift(
     """Estimate the tuned model's label prior on the pool, as the recipe says."""
     if job.recipe.classify.calibration == "none" or not pool:
         return None
-    log_probs = tuned_classifier(job, files).log_probs(pool)
-    return tuple(map(float, estimate_shift(log_probs, job.recipe.classify.calibration)))
+    return shift_of(job.recipe, tuned_classifier(job, files).log_probs(pool))
+
+
+def shift_of(recipe: Recipe, pool_log_probs: FloatArray) -> tuple[float, ...] | None:
+    """Return the prior that a recipe takes out of its tuned model, from the model's scores of the pool."""
+    if recipe.classify.calibration == "none" or not len(pool_log_probs):
+        return None
+    return tuple(map(float, estimate_shift(pool_log_probs, recipe.classify.calibration)))
 
 
 def _counts(rows: Sequence[TrainingExample]) -> dict[str, int]:

@@ -28,6 +28,15 @@ def test_a_table_per_task_and_the_same_again() -> None:
     assert Path("bench/accuracy.csv").read_bytes() == table
 
 
+def test_a_draw_is_a_run_to_the_commands_that_read_runs() -> None:
+    assert handful("benchmark", "task.yaml", *SCRIPTED).code == 0
+    for draw in Path("bench/runs").iterdir():
+        for command in ("status", "report", "audit"):
+            result = handful(command, draw)
+            assert result.code == 0, result.err
+    assert handful("report", "bench").out == "Report: bench/report.html\n"
+
+
 def test_events_for_programs() -> None:
     result = handful("benchmark", "task.yaml", *SCRIPTED, "--json", "--methods", "zero_shot")
     assert result.code == 0, result.err

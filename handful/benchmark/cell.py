@@ -11,15 +11,14 @@ import numpy as np
 
 from handful.benchmark.draw import Draw, plain_name
 from handful.benchmark.plan import Cell
-from handful.calibration import FloatArray, estimate_shift
+from handful.calibration import FloatArray
 from handful.classifier import Classifier
-from handful.classifier_files import read_classifier
 from handful.demonstrations import in_random_order
 from handful.environment import commit, peak_memory_mb, reset_peak_memory, versions
 from handful.llm.protocol import OnProgress
 from handful.peers.fitting import fit_peer
 from handful.progress import stop_if_asked
-from handful.tuning import checkpoint_key, job_spec, train_files, tune_classifier, tuned_classifier
+from handful.tuning import checkpoint_key, job_spec, shift_of, train_files, tune_classifier, tuned_classifier
 
 _ONE_BY_ONE = 50
 """Texts that are answered one at a time, to know how long one waits for an answer."""
@@ -41,7 +40,6 @@ class Answers(Protocol):
 @dataclass(frozen=True)
 class _Built:
     answers: Answers
-    shift: Sequence[float] | None
     train_seconds: float | None
     """None where a part was done by an earlier process."""
     n_training: int
@@ -54,7 +52,7 @@ def measured(cell: Cell, draw: Draw) -> dict[str, Any]:
         What was measured (`task`, `method`, `shots_per_label`, ...), `log_probs` of the test texts and of the pool,
         seconds, milliseconds, tokens, memory, and what is needed to repeat it.
     """
-    inputs = [cell.method, cell.job().identity(), draw.job.identity(), cell.plan.encoder, cell.plan.full_epochs]
+    inputs = [cell.method.key, cell.job().identity(), draw.job.identity(), cell.plan.encoder, cell.plan.full_epochs]
     return draw.run.step(f"cell-{plain_name(cell.method.key)}", inputs, lambda: [_measure(cell, draw)])[0]
 
 
@@ -90,7 +88,7 @@ def _measure(cell: Cell, draw: Draw) -> dict[str, Any]:
         "n_test": len(texts),
         "log_probs": log_probs.tolist(),
         "pool_log_probs": pool_log_probs.tolist(),
-        "shift": _shift(cell, built, pool_log_probs),
+        "shift": shift_of(cell.recipe, pool_log_probs) if synthetic else None,
         "ms_per_text": 1000 * seconds / len(texts),
         "latency_p50_ms": float(np.quantile(waits, 0.5)),
         "latency_p95_ms": float(np.quantile(waits, 0.95)),
@@ -112,22 +110,20 @@ def _build(cell: Cell, draw: Draw) -> _Built:
     if method.peer is not None:
         draw.progress.start(f"fit: {cell.name}", None, "examples")
         started = time.perf_counter()
-        limit = job.recipe.prompt.max_text_tokens
         peer = fit_peer(
             method.peer,
             job.task,
-            job.task.examples,
             seed=cell.seed,
-            encoder=cell.plan.encoder,
-            llm=lambda: job.engine.llm(max_text_tokens=limit),
+            llm=job.llm,
             prompt=job.recipe.prompt,
+            encoder=cell.plan.encoder,
         )
         draw.progress.finish(f"{len(job.task.examples)} examples")
-        return _Built(peer, None, time.perf_counter() - started, len(job.task.examples))
+        return _Built(peer, time.perf_counter() - started, len(job.task.examples))
     if method.trained_on == "nothing":
         demonstrations = in_random_order(job.task.examples, job.seed, "in_context") if method.demonstrations else ()
         classifier = Classifier(job.llm(), job_spec(job, demonstrations))
-        return _Built(classifier, classifier.spec.shift, 0.0, len(demonstrations))
+        return _Built(classifier, 0.0, len(demonstrations))
     rows = draw.rows(method, job)
     key = checkpoint_key(job, rows, _STAGE)
     fresh = draw.run.load_checkpoint(key) is None
@@ -135,22 +131,13 @@ def _build(cell: Cell, draw: Draw) -> _Built:
     if method.shots == "full":  # kept: it is the oracle of the candidates' labels
         directory = tune_classifier(job, rows, (), draw.run, draw.progress)
         seconds = time.perf_counter() - started
-        spec, limit = read_classifier(directory), job.recipe.prompt.max_text_tokens
-        classifier = Classifier(job.engine.tuned(directory, max_text_tokens=limit, layers=spec.layers), spec)
-        return _Built(classifier, None, seconds if fresh else None, len(rows))
+        classifier = Classifier.tuned_by(job.engine, directory)
+        return _Built(classifier, seconds if fresh else None, len(rows))
     files = train_files(job, rows, draw.run, draw.progress, stage=_STAGE)
     seconds = time.perf_counter() - started
     classifier = tuned_classifier(job, files)
     draw.run.clear_checkpoints(key)
-    return _Built(classifier, classifier.spec.shift, seconds if fresh else None, len(rows))
-
-
-def _shift(cell: Cell, built: _Built, pool_log_probs: FloatArray) -> list[float] | None:
-    """Return the prior that the recipe takes out of the tuned model, as `tuning.tune_classifier` does."""
-    calibration = cell.recipe.classify.calibration
-    if cell.method.trained_on == "real_and_synthetic" and calibration != "none" and len(pool_log_probs):
-        return [float(value) for value in estimate_shift(pool_log_probs, calibration)]
-    return None if built.shift is None else list(built.shift)
+    return _Built(classifier, seconds if fresh else None, len(rows))
 
 
 def _waits(answers: Answers, texts: Sequence[str]) -> list[float]:

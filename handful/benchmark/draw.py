@@ -45,6 +45,8 @@ class Draw:
         started = time.perf_counter()
         written = write_and_check(self.job, self.run, self.progress)
         seconds = time.perf_counter() - started if fresh else None
+        rows = training_rows(self.job.task, self.job.recipe, written.candidates, written.verdicts)
+        self.run.publish("training", [row.to_row() for row in rows])
         kept = self.run.step("generation-seconds", [self.job.identity()], lambda: [{"seconds": seconds}])
         return written, kept[0]["seconds"]
 
@@ -74,5 +76,10 @@ def draw_directory(cell: Cell) -> Path:
 
 
 def plain_name(name: str) -> str:
-    """Return a name that any file system takes."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip(".-") or "task"
+    """Return a name that any file system takes, another one for every name.
+
+    >>> plain_name("trec"), plain_name("a b") == plain_name("a-b")
+    ('trec', False)
+    """
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip(".-")
+    return plain if plain == name else f"{plain or 'x'}-{fingerprint(name)[:8]}"

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from handful.benchmark.draw import draw_directory
 from handful.benchmark.plan import Cell
 from handful.classifier import Classifier
-from handful.classifier_files import read_classifier
 from handful.evaluation.diversity import equal_length, measure_diversity
 from handful.evaluation.filter_quality import Share, acceptance, filter_confusions, filter_precision
 from handful.evaluation.methods import METHODS
@@ -18,9 +16,9 @@ from handful.evaluation.words import content_counts, log_odds
 from handful.progress import Progress
 from handful.records import Candidate, Verdict
 from handful.run import Run, read_jsonl
+from handful.storage.directories import SUMS
 
 _ORACLE = dataclasses.replace(METHODS["lora_real"], shots="full")
-
 _MOST_REAL = 5000
 _MOST_WORDS = 60
 _DIFFERENCES = 10
@@ -72,19 +70,13 @@ def _oracle_labels(
 
     def work() -> list[dict[str, Any]]:
         progress.start(f"oracle: {cell.task.name}, seed {cell.seed}", len(asked), "texts")
-        labels = _classifier(cell, adapter).predict([candidate.text for candidate in asked])
+        labels = Classifier.tuned_by(cell.plan.engine, adapter).predict([candidate.text for candidate in asked])
         progress.advance(len(asked))
         progress.finish(f"{len(asked)} candidates labelled")
         return [{"id": candidate.id, "label": label} for candidate, label in zip(asked, labels, strict=True)]
 
-    sums = (adapter / "SHA256SUMS").read_text() if (adapter / "SHA256SUMS").is_file() else ""
-    inputs = [cell.task.name, cell.seed, list(cell.writing_changes), [[c.id, c.text] for c in asked], sums]
+    inputs = [[[c.id, c.text] for c in asked], (adapter / SUMS).read_text()]
     return {row["id"]: row["label"] for row in run.step("oracle-labels", inputs, work)}
-
-
-def _classifier(cell: Cell, adapter: Path) -> Classifier:
-    spec = read_classifier(adapter)
-    return Classifier(cell.plan.engine.tuned(adapter, max_text_tokens=spec.max_text_tokens, layers=spec.layers), spec)
 
 
 def _precision(

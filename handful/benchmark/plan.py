@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -118,8 +118,3 @@ class Cell:
 
     def _drawn(self, shots: int | None) -> Task:
         return self.task if shots is None else self.task.sample(shots, self.seed)
-
-
-def seeds_from(count: int, first: int = 0) -> Sequence[int]:
-    """Return so many seeds in a row: none is picked."""
-    return range(first, first + count)

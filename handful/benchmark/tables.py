@@ -12,12 +12,12 @@ import numpy as np
 
 from handful.benchmark.plan import BenchmarkPlan
 from handful.benchmark.scoring import ScoredCell, gold_indices
-from handful.evaluation.methods import Method
-from handful.evaluation.uncertainty import Difference, Interval, accuracy, bootstrap, macro_f1, paired_difference
+from handful.evaluation.methods import OURS, Method
+from handful.evaluation.metrics import confusion_accuracy, confusion_macro_f1
+from handful.evaluation.uncertainty import Difference, Interval, bootstrap, paired_difference
 from handful.recipe_file import change_recipe
 from handful.task import Task
 
-OURS = "lora_synthetic"
 _CSV = (
     *("task", "method", "recipe", "shots_per_label", "synthetic_per_label", "seed", "n_test", "accuracy", "macro_f1"),
     *("ece", "ms_per_text", "prompt_tokens", "train_seconds", "generate_seconds", "calibration", "transductive"),
@@ -104,8 +104,8 @@ def _summary(
         shots_per_label=method.shots or shots,
         synthetic_per_label=scores[0].synthetic_per_label,
         title=method.titled(shots, change_recipe(plan.recipe, method.changes).generate.synthetic_per_label),
-        accuracy=bootstrap(gold, predicted, n_labels, accuracy),
-        macro_f1=bootstrap(gold, predicted, n_labels, macro_f1),
+        accuracy=bootstrap(gold, predicted, n_labels, confusion_accuracy),
+        macro_f1=bootstrap(gold, predicted, n_labels, confusion_macro_f1),
         pool_accuracy=_mean([cell.score.accuracy for cell in _by_seed(cells, method.key, "pool").values()]),
         test_accuracy=_mean([cell.score.accuracy for cell in _by_seed(cells, method.key, "test").values()]),
         gain_of_ours=gain,

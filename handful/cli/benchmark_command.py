@@ -11,8 +11,8 @@ import typer
 from handful.cli.console import say, say_json, show_table
 from handful.cli.options import (
     PAPER_SHOTS,
-    DeviceChoice,
-    DtypeChoice,
+    ModelOptions,
+    RecipeOptions,
     limit_test,
     named_task,
     require_handful,
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 _METHODS = "zero_shot,in_context,lora_real,lora_synthetic"
 
 
-@dataclass(frozen=True)
-class BenchmarkOptions:
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkOptions(RecipeOptions, ModelOptions):
     """What is measured, and where the results go."""
 
     tasks: Annotated[list[str], typer.Argument(help="Task files (YAML), or the paper's sets: sst2, trec, ag_news.")]
@@ -49,37 +49,10 @@ class BenchmarkOptions:
         ),
     ] = _METHODS
     seeds: Annotated[int, typer.Option(help="How many seeds, from 0 on; each draws examples anew.", min=1)] = 5
-    recipe: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="paper, default, fast, accurate, or a YAML file.")
-    ] = "default"
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Change one setting; repeatable.")
-    ] = None
-    shots_per_label: Annotated[
-        int | None, typer.Option(help="Draw so many examples per label (default: all; 4 for a paper set).", min=1)
-    ] = None
-    test_limit: Annotated[
-        int | None, typer.Option(help="Test on a sample of so many texts; the same for every seed.", min=1)
-    ] = None
     full_epochs: Annotated[int, typer.Option(help="Passes over the training set of lora_real:full.", min=1)] = 1
     encoder: Annotated[
         str | None, typer.Option(help="Sentence encoder of setfit and encoder_probe (default: MiniLM, packaged).")
     ] = None
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of the paper's sets (default: the variable HANDFUL_DATA).")
-    ] = None
-    model: Annotated[
-        str, typer.Option(help="Hub id (name@revision), directory, .gguf file, smollm2-135m, or scripted (a dry run).")
-    ] = "smollm2-135m"
-    device: Annotated[DeviceChoice, typer.Option(help="Where the model runs.")] = "auto"
-    dtype: Annotated[DtypeChoice, typer.Option(help="Float type of the weights.")] = "auto"
-    load_in_4bit: Annotated[bool, typer.Option("--load-in-4bit", help="Quantise the base model (bitsandbytes).")] = (
-        False
-    )
-    force: Annotated[
-        bool, typer.Option("--force", help="Keep another benchmark in the directory as old-<n>, start anew.")
-    ] = False
-    as_json: Annotated[bool, typer.Option("--json", help="Events as JSON lines on stdout, and nothing else.")] = False
 
     def make_plan(self) -> BenchmarkPlan:
         """Return everything that decides the results.
@@ -87,11 +60,9 @@ class BenchmarkOptions:
         Raises:
             HandfulError: A task, the recipe, a method or the model is not usable.
         """
-        from handful.benchmark.plan import BenchmarkPlan, seeds_from
+        from handful.benchmark.plan import BenchmarkPlan
         from handful.evaluation.methods import methods_of
-        from handful.llm.engine import open_engine
         from handful.paper_sets import PAPER_SETS
-        from handful.recipe_file import load_recipe
 
         shots = self.shots_per_label
         if shots is None and any(name in PAPER_SETS for name in self.tasks):
@@ -99,9 +70,9 @@ class BenchmarkOptions:
         plan = BenchmarkPlan(
             tasks=tuple(self._load(name, shots) for name in self.tasks),
             methods=methods_of(self.methods),
-            seeds=tuple(seeds_from(self.seeds)),
-            recipe=load_recipe(self.recipe, tuple(self.changes or ())),
-            engine=open_engine(self.model, device=self.device, dtype=self.dtype, load_in_4bit=self.load_in_4bit),
+            seeds=tuple(range(self.seeds)),
+            recipe=self.load_recipe(),
+            engine=self.open_engine(),
             shots_per_label=shots,
             full_epochs=self.full_epochs,
             encoder=self.encoder,

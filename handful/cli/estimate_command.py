@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _FOLDS = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EstimateOptions(JobOptions):
     """What is estimated, and with how many folds."""
 

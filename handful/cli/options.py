@@ -18,6 +18,7 @@ from handful.errors import TaskError
 
 if TYPE_CHECKING:
     from handful.job import Job
+    from handful.llm.engine import Engine
     from handful.recipe import Recipe
     from handful.task import Task
 
@@ -30,18 +31,16 @@ PAPER_SHOTS = 4
 """Examples per label drawn from one of the paper's sets, as in the paper."""
 
 
-@dataclass(frozen=True)
-class TaskOptions:
-    """Which texts, which settings."""
+@dataclass(frozen=True, kw_only=True)
+class RecipeOptions:
+    """Which settings, and which of the texts."""
 
-    task: Annotated[str, typer.Argument(help="A task file (YAML), or one of the paper's sets: sst2, trec, ag_news.")]
     recipe: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="paper, default, fast, accurate, or a YAML file.")
     ] = "default"
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Change one setting; repeatable.")
     ] = None
-    seed: Annotated[int, typer.Option(help="Seed of every random choice.", min=0)] = 0
     shots_per_label: Annotated[
         int | None, typer.Option(help="Draw so many examples per label (default: all; 4 for a paper set).", min=1)
     ] = None
@@ -61,6 +60,14 @@ class TaskOptions:
         from handful.recipe_file import load_recipe
 
         return load_recipe(self.recipe, tuple(self.changes or ()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskOptions(RecipeOptions):
+    """Which texts, which settings."""
+
+    task: Annotated[str, typer.Argument(help="A task file (YAML), or one of the paper's sets: sst2, trec, ag_news.")]
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.", min=0)] = 0
 
     def load_task(self, recipe: Recipe) -> Task:
         """Return the task with the examples and test texts asked for.
@@ -82,14 +89,10 @@ class TaskOptions:
         return task
 
 
-@dataclass(frozen=True)
-class JobOptions(TaskOptions):
-    """Which model, and where the run goes."""
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Which model, and how the work is kept and told."""
 
-    run: Annotated[
-        Path | None,
-        typer.Option("--run", "--run-dir", help="Run directory (default: runs/<task>-<recipe>-seed<seed>)."),
-    ] = None
     model: Annotated[
         str, typer.Option(help="Hub id (name@revision), directory, .gguf file, smollm2-135m, or scripted (a dry run).")
     ] = "smollm2-135m"
@@ -103,6 +106,22 @@ class JobOptions(TaskOptions):
     ] = False
     as_json: Annotated[bool, typer.Option("--json", help="Events as JSON lines on stdout, and nothing else.")] = False
 
+    def open_engine(self) -> Engine:
+        """Return the engine of the model; it is loaded when first used."""
+        from handful.llm.engine import open_engine
+
+        return open_engine(self.model, device=self.device, dtype=self.dtype, load_in_4bit=self.load_in_4bit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions(TaskOptions, ModelOptions):
+    """Which model, and where the run goes."""
+
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", "--run-dir", help="Run directory (default: runs/<task>-<recipe>-seed<seed>)."),
+    ] = None
+
     def make_job(self) -> Job:
         """Return everything that decides the results.
 
@@ -110,12 +129,9 @@ class JobOptions(TaskOptions):
             HandfulError: Task, recipe or model are not usable.
         """
         from handful.job import Job
-        from handful.llm.engine import open_engine
 
         recipe = self.load_recipe()
-        task = self.load_task(recipe)
-        engine = open_engine(self.model, device=self.device, dtype=self.dtype, load_in_4bit=self.load_in_4bit)
-        return Job(task, recipe, self.seed, engine)
+        return Job(self.load_task(recipe), recipe, self.seed, self.open_engine())
 
     def run_directory(self, job: Job) -> Path:
         """Return the run directory asked for, or the one named after the job."""

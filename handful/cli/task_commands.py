@@ -74,10 +74,12 @@ def _with_column(template: str, key: str, value: str) -> str:
 @takes(TaskOptions)
 def _check(options: TaskOptions) -> None:
     """Check a task and say what a run of it would do."""
+    from handful.attributes import given_attributes
     from handful.planning import make_plan
 
     recipe = options.load_recipe()
     task = options.load_task(recipe)
+    given_attributes(task, recipe)
     _show_task(task)
     for warning in task.warnings:
         tell_warning(warning)

@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 
 from handful.calibration import estimate_shift, label_probabilities
 from handful.classifier import Classifier
-from handful.classifier_files import read_classifier
 from handful.demonstrations import in_random_order
 from handful.evaluation.methods import RUN_METHODS, Method
 from handful.evaluation.metrics import score_predictions
@@ -106,12 +105,10 @@ def _scored(method: Method, job: Job, pool: Sequence[str], run: Run, progress: P
 
 
 def _open(method: Method, job: Job, run: Run, progress: Progress) -> Classifier:
-    limit = job.recipe.prompt.max_text_tokens
     if method.trained_on == "real_and_synthetic":
-        spec = read_classifier(run.adapter_dir)
-        return Classifier(job.engine.tuned(run.adapter_dir, max_text_tokens=limit, layers=spec.layers), spec)
+        return Classifier.tuned_by(job.engine, run.adapter_dir)
     if method.trained_on == "real":
         rows = real_rows(job.task, job.recipe)
         return tuned_classifier(job, train_files(job, rows, run, progress, stage=_BASELINE))
     demonstrations = in_random_order(job.task.examples, job.seed, "in_context") if method.demonstrations else ()
-    return Classifier(job.engine.llm(max_text_tokens=limit), job_spec(job, demonstrations))
+    return Classifier(job.llm(), job_spec(job, demonstrations))

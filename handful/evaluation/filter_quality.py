@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from handful.evaluation.metrics import wilson_interval
 from handful.records import Candidate, Verdict
 
-_OVERLAP_SHARE = 0.25
-_LEAST_JUDGED = 8
+_OVERLAP_SHARE, _OVERLAP_TEXTS = 0.25, 5
 
 
 @dataclass(frozen=True)
@@ -80,13 +79,13 @@ def filter_confusions(
 def overlaps(candidates: Sequence[Candidate], verdicts: Sequence[Verdict], labels: Sequence[str]) -> list[Overlap]:
     """Return the pairs of labels that the filter mixes up most, the largest share first.
 
-    A pair is named if a quarter of the judged candidates of one label is taken for the other.
+    A pair is named if a quarter of the judged candidates of one label is taken for the other, and at least five.
     """
     found = []
     for intended, row in zip(labels, filter_confusions(candidates, verdicts, labels), strict=True):
         total = sum(row)
         for judged, count in zip(labels, row, strict=True):
-            if judged != intended and total >= _LEAST_JUDGED and count >= _OVERLAP_SHARE * total:
+            if judged != intended and count >= max(_OVERLAP_TEXTS, _OVERLAP_SHARE * total):
                 found.append(Overlap(intended, judged, Share(count, total)))
     return sorted(found, key=lambda overlap: -overlap.share.value)
 

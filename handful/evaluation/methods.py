@@ -80,7 +80,9 @@ METHODS: Mapping[str, Method] = {
         Method("tfidf", "TF-IDF + logistic regression, {k}", peer="tfidf"),
     )
 }
-RUN_METHODS = tuple(METHODS[name] for name in ("zero_shot", "in_context", "lora_real", "lora_synthetic"))
+OURS = "lora_synthetic"
+"""The method the others are compared with: what a run makes."""
+RUN_METHODS = tuple(METHODS[name] for name in ("zero_shot", "in_context", "lora_real", OURS))
 """What every run is compared by."""
 
 

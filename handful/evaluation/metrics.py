@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,19 @@ def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[f
 
 
 def macro_f1(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> float:
-    """Return the mean F1 over the labels that occur in `gold` or `predicted`."""
-    values = []
-    for label in labels:
-        hits = sum(a == b == label for a, b in zip(gold, predicted, strict=True))
-        claimed, true = sum(b == label for b in predicted), sum(a == label for a in gold)
-        if claimed or true:
-            values.append(2 * hits / (claimed + true))
-    return sum(values) / len(values) if values else 0.0
+    """Return the mean F1 over the labels that occur in `gold` or `predicted`; 0 without texts."""
+    return confusion_macro_f1(np.array(confusion_matrix(gold, predicted, labels))) if gold else 0.0
+
+
+def confusion_accuracy(confusion: NDArray[np.int64]) -> float:
+    """Return the share of the diagonal of a confusion matrix, shape (n_labels, n_labels), rows true."""
+    return float(np.trace(confusion) / confusion.sum())
+
+
+def confusion_macro_f1(confusion: NDArray[np.int64]) -> float:
+    """Return the mean F1 over the labels that occur or are predicted."""
+    hits, either = confusion.diagonal(), confusion.sum(axis=0) + confusion.sum(axis=1)
+    return float((2 * hits[either > 0] / either[either > 0]).mean())
 
 
 def confusion_matrix(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> list[list[int]]:

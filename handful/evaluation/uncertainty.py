@@ -42,17 +42,6 @@ class Difference:
     """Two-sided: paired t-test over the seeds; over the texts of a single seed McNemar's exact test."""
 
 
-def accuracy(confusion: NDArray[np.int64]) -> float:
-    """Return the share of the diagonal."""
-    return float(np.trace(confusion) / confusion.sum())
-
-
-def macro_f1(confusion: NDArray[np.int64]) -> float:
-    """Return the mean F1 over the labels that occur or are predicted."""
-    hits, either = confusion.diagonal(), confusion.sum(axis=0) + confusion.sum(axis=1)
-    return float((2 * hits[either > 0] / either[either > 0]).mean())
-
-
 def bootstrap(gold: ArrayLike, predicted: ArrayLike, n_labels: int, statistic: Statistic, seed: int = 0) -> Interval:
     """Return a statistic's mean over seeds with its percentile interval, seeds and texts drawn anew.
 

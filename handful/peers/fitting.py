@@ -13,7 +13,6 @@ from handful.errors import ModelError
 from handful.llm.protocol import LLM, OnProgress, ReadsStates
 from handful.prompts import classification_prefix, classification_prompt
 from handful.recipe import PromptRecipe
-from handful.records import Example
 from handful.task import Task
 
 Peer = Literal["llm_probe", "encoder_probe", "setfit", "tfidf"]
@@ -26,9 +25,8 @@ class FittedPeer:
     """A fitted peer with the face of a `Classifier`, as far as measuring needs it."""
 
     score: Scorer
-    llm: LLM | None = None
-    prompt_format: Literal["plain", "chat"] = "plain"
-    task: Task | None = None
+    count_tokens: Callable[[str], int] | None = None
+    """Length of the prompt around a text; None where no LLM reads one."""
 
     def log_probs(self, texts: Sequence[str], *, on_progress: OnProgress | None = None) -> FloatArray:
         """Return label log-probabilities in nats, shape (n_texts, n_labels)."""
@@ -39,62 +37,60 @@ class FittedPeer:
 
     def prompt_tokens(self, texts: Sequence[str]) -> float:
         """Return the mean prompt length in tokens; 0 where no LLM reads a prompt."""
-        if self.llm is None or self.task is None or not texts:
+        if self.count_tokens is None or not texts:
             return 0.0
-        prefix = classification_prefix(self.task)
-        lengths = [self.llm.prompt_tokens(classification_prompt(prefix, t, self.prompt_format))[0] for t in texts]
-        return float(np.mean(lengths))
+        return float(np.mean([self.count_tokens(text) for text in texts]))
 
 
 def fit_peer(
     peer: Peer,
     task: Task,
-    examples: Sequence[Example],
     *,
     seed: int,
+    llm: Callable[[], LLM],
+    prompt: PromptRecipe,
     encoder: str | None = None,
-    llm: Callable[[], LLM] | None = None,
-    prompt: PromptRecipe | None = None,
 ) -> FittedPeer:
-    """Fit a peer.
+    """Fit a peer on a task's examples.
 
     Args:
         peer: Which.
-        task: Labels, and for `llm_probe` the instruction.
-        examples: What to fit on: at least one example of every label.
+        task: Labels and examples, and for `llm_probe` the instruction.
         seed: Of what is random in it.
-        encoder: Sentence encoder of `encoder_probe` and `setfit`: a directory or hub name; None is MiniLM, packaged.
         llm: Gives the base model of `llm_probe`.
         prompt: Layout of its prompt.
+        encoder: Sentence encoder of `encoder_probe` and `setfit`: a directory or hub name; None is MiniLM, packaged.
 
     Raises:
-        ModelError: A package or the encoder is missing.
+        ModelError: A package or the encoder is missing, or the LLM does not give its states.
     """
-    if peer == "llm_probe":
-        assert llm is not None
-        return _llm_probe(task, examples, llm(), prompt or PromptRecipe())
     try:
-        from handful.peers import encoders, features
+        return _fitted(peer, task, seed, llm, prompt, encoder)
     except ImportError as error:
         mend = "Install it with: pip install 'handful[peers]'."
         raise ModelError(f"{peer} needs the package {error.name}", where="--methods", mend=mend) from None
+
+
+def _fitted(
+    peer: Peer, task: Task, seed: int, llm: Callable[[], LLM], prompt: PromptRecipe, encoder: str | None
+) -> FittedPeer:
+    from handful.peers import encoders, features
+
+    examples, labels = task.examples, task.label_names
     if peer == "tfidf":
-        return FittedPeer(features.fit_tfidf(examples, task.label_names))
+        return FittedPeer(features.fit_tfidf(examples, labels))
     if peer == "encoder_probe":
-        encode = encoders.open_encoder(encoder)
-        return FittedPeer(features.fit_probe(encode, examples, task.label_names))
-    return FittedPeer(encoders.fit_setfit(encoder, examples, task.label_names, seed))
-
-
-def _llm_probe(task: Task, examples: Sequence[Example], llm: LLM, prompt: PromptRecipe) -> FittedPeer:
-    from handful.peers.features import fit_probe
-
-    if not isinstance(llm, ReadsStates):
-        raise ModelError(f"{llm.name} does not give its hidden states", where="--methods", mend="Leave llm_probe out.")
-    reader = llm
-    prefix = classification_prefix(task)
+        return FittedPeer(features.fit_probe(encoders.open_encoder(encoder), examples, labels))
+    if peer == "setfit":
+        return FittedPeer(encoders.fit_setfit(encoder, examples, labels, seed))
+    model, prefix = llm(), classification_prefix(task)
+    if not isinstance(model, ReadsStates):
+        raise ModelError(f"{model.name} does not give its hidden states", where="--methods", mend="Leave llm_probe out.")
 
     def states(texts: Sequence[str]) -> FloatArray:
-        return reader.states([classification_prompt(prefix, text, prompt.format) for text in texts])
+        return model.states([classification_prompt(prefix, text, prompt.format) for text in texts])
 
-    return FittedPeer(fit_probe(states, examples, task.label_names), llm, prompt.format, task)
+    def count_tokens(text: str) -> int:
+        return model.prompt_tokens(classification_prompt(prefix, text, prompt.format))[0]
+
+    return FittedPeer(features.fit_probe(states, examples, labels), count_tokens)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from handful.errors import RunError
+from handful.evaluation.methods import OURS
 from handful.report.benchmark_draws import (
     FEWEST_SIZES,
     WORDS,
@@ -17,14 +18,14 @@ from handful.report.benchmark_draws import (
     word_blocks,
     written_blocks,
 )
-from handful.report.page import Column, Figure, Page, Paragraph, Section, Sentences, Table, Verdict, table
+from handful.report.page import Figure, Fold, Page, Paragraph, Section, Sentences, Table, Verdict, table
 from handful.report.plots import Bar, Point, Series, bar_chart, line_chart
 from handful.report.render import render_page
+from handful.report.run_report import recipe_table
 from handful.report.wording import NAME_CHARS, cut, plural, points, quoted, share
 from handful.run import Run, read_jsonl, read_manifest
 from handful.storage.jsonl import read_json
 
-OURS = "lora_synthetic"
 _REPORT = "report.html"
 
 
@@ -232,11 +233,4 @@ def _settings(data: BenchmarkData) -> Section:
         f"{identity['shots_per_label'] or 'all'} examples per label. Commits: {', '.join(commits) or 'not known'}. "
         "Each draw is a run directory below runs/, with a report of its own by `handful report`."
     )
-    rows = [
-        (cut(f"{stage}.{key}", NAME_CHARS), cut(str(value), NAME_CHARS))
-        for stage, settings in identity["recipe"].items()
-        if isinstance(settings, Mapping)
-        for key, value in settings.items()
-    ]
-    recipe = Table((Column("setting", "name"), Column("value", "name")), tuple(rows))
-    return Section("What was run", "", (Paragraph(text), recipe))
+    return Section("What was run", "", (Paragraph(text), Fold("The recipe", (recipe_table(identity["recipe"]),))))

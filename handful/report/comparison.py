@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from handful.evaluation.methods import OURS
 from handful.evaluation.metrics import calibration_error, confusion_matrix, per_label, reliability
 from handful.evaluation.uncertainty import Difference, paired_difference
 from handful.report.page import Chip, Column, Figure, Figures, Section, Table, TextItem, TextList, table
 from handful.report.plots import Bar, ReliabilityBin, bar_chart, heat_map, reliability_diagram
-from handful.report.run_data import OURS, Answers, RunData
+from handful.report.run_data import Answers, RunData
 from handful.report.wording import NAME_CHARS, cut, percent, plural, points, share
 
 MOST_CELLS = 24

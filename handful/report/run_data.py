@@ -10,13 +10,12 @@ from typing import Any, TypeVar
 from handful.calibration import label_probabilities
 from handful.classifier_files import read_classifier
 from handful.errors import RunError
+from handful.evaluation.methods import OURS
 from handful.records import Candidate, Record, TrainingExample, Verdict
 from handful.run import read_jsonl, read_manifest
 from handful.storage.jsonl import read_json
 from handful.task import Task
 
-OURS = "lora_synthetic"
-"""The method that is tuned on real and written examples: what the run was for."""
 
 
 @dataclass(frozen=True)

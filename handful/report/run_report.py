@@ -119,7 +119,7 @@ def settings_section(data: RunData) -> Section:
                 for label in data.task.labels
             ),
         ),
-        Fold("The recipe", (_recipe(data.recipe),)),
+        Fold("The recipe", (recipe_table(data.recipe),)),
     ]
     facts += [Paragraph(cut(warning), warning=True) for warning in data.task.warnings]
     return Section("What was run", "", tuple(facts))
@@ -130,7 +130,8 @@ def quoted_line(text: str) -> str:
     return f"“{cut(text)}”"
 
 
-def _recipe(recipe: Mapping[str, Any]) -> Table:
+def recipe_table(recipe: Mapping[str, Any]) -> Table:
+    """Return every setting of a recipe, as a manifest holds it."""
     rows = [
         (cut(f"{stage}.{key}", NAME_CHARS), cut(str(value), NAME_CHARS))
         for stage, settings in recipe.items()

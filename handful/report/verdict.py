@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
+from handful.evaluation.methods import OURS
 from handful.report.comparison import Row, best_other, difference_to, rows_by_method
 from handful.report.page import Verdict
-from handful.report.run_data import OURS, RunData
+from handful.report.run_data import RunData
 from handful.report.wording import percent, plural, points, quoted
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from handful.evaluation.filter_quality import Overlap, filter_confusions, overlaps
 from handful.records import Candidate, Verdict
 from handful.report.comparison import most_confused
 from handful.report.page import Block, Chip, Fold, Paragraph, Section, Table, TextItem, TextList, table
@@ -31,8 +32,7 @@ REASONS = {
 """Reason codes in words."""
 _SHOWN_LABELS = 12
 _REASON_COLUMNS = 8
-_OVERLAP, _OVERLAP_TEXTS, _OVERLAPS = 0.25, 5, 6
-"""Two labels are said to overlap from this share of one's texts that read as the other, and this many."""
+_OVERLAPS = 6
 
 Judged = Sequence[tuple[Candidate, Verdict]]
 
@@ -133,7 +133,8 @@ def _item(data: RunData, candidate: Candidate, verdict: Verdict) -> TextItem:
 
 def overlap_section(data: RunData) -> Section | None:
     """Show which label the judge gives to the texts written for each, and warn of labels that overlap."""
-    matrix = judged_as(data)
+    candidates, verdicts = [candidate for candidate, _ in data.judged], [verdict for _, verdict in data.judged]
+    matrix = filter_confusions(candidates, verdicts, data.labels)
     if not any(map(sum, matrix)):
         return None
     shown = most_confused(matrix, data.labels)
@@ -143,7 +144,7 @@ def overlap_section(data: RunData) -> Section | None:
         caption += f" The {len(shown)} of {len(data.labels)} labels that are confused most."
     part = [[matrix[y][x] for x in places] for y in places]
     figure = heat_map(part, shown, rows_are="written for", columns_are="judged", caption=caption)
-    warnings = tuple(Paragraph(text, warning=True) for text in _overlaps(data.labels, matrix))
+    warnings = tuple(map(_overlap, overlaps(candidates, verdicts, data.labels)[:_OVERLAPS]))
     intro = (
         "Where many texts written for one label read as another, the two overlap, or their descriptions do not tell "
         "them apart, or the model does not know the difference. Say in the task file what sets them apart, or "
@@ -153,26 +154,9 @@ def overlap_section(data: RunData) -> Section | None:
     return Section("Labels the filter takes for one another", intro, (*warnings, *none, figure))
 
 
-def judged_as(data: RunData) -> list[list[int]]:
-    """Count texts by the label they were written for (rows) and the one the judge finds likeliest (columns)."""
-    place = {label: index for index, label in enumerate(data.labels)}
-    matrix = [[0] * len(place) for _ in place]
-    for candidate, verdict in data.judged:
-        if len(verdict.label_probabilities) == len(place):
-            best = max(range(len(place)), key=verdict.label_probabilities.__getitem__)
-            matrix[place[candidate.intended_label]][best] += 1
-    return matrix
-
-
-def _overlaps(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> list[str]:
-    found = []
-    for row, counts in enumerate(matrix):
-        for column, count in enumerate(counts):
-            total = sum(counts)
-            if row != column and count >= _OVERLAP_TEXTS and count >= _OVERLAP * total:
-                said = (
-                    f"{count} of {plural(total, 'text')} written for {quoted(labels[row])} read as "
-                    f"{quoted(labels[column])} to the model."
-                )
-                found.append((-count / total, said))
-    return [said for _, said in sorted(found)[:_OVERLAPS]]
+def _overlap(found: Overlap) -> Paragraph:
+    return Paragraph(
+        f"{found.share.hits} of {plural(found.share.total, 'text')} written for {quoted(found.intended)} read as "
+        f"{quoted(found.judged)} to the model.",
+        warning=True,
+    )

@@ -43,11 +43,11 @@ def test_confusions_are_intended_against_judged() -> None:
 
 
 def test_two_labels_overlap_when_a_quarter_of_one_is_taken_for_the_other() -> None:
-    mixed = made(*[MISSED] * 3, *[HIT] * 6, *[OTHER] * 9)
-    assert overlaps(*mixed, LABELS) == [Overlap("a", "b", Share(3, 9))]
-    few = made(*[MISSED] * 3, *[HIT] * 4)
+    mixed = made(*[MISSED] * 5, *[HIT] * 15, *[OTHER] * 9)
+    assert overlaps(*mixed, LABELS) == [Overlap("a", "b", Share(5, 20))]
+    few = made(*[MISSED] * 4, *[HIT] * 4)
     assert overlaps(*few, LABELS) == []
-    rare = made(*[MISSED] * 2, *[HIT] * 8)
+    rare = made(*[MISSED] * 5, *[HIT] * 16)
     assert overlaps(*rare, LABELS) == []
 
 

@@ -1,17 +1,27 @@
 from __future__ import annotations
 
+import builtins
+import sys
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
 from handful.errors import ModelError
 from handful.llm.scripted import ScriptedLLM
-from handful.peers.fitting import Peer, fit_peer
+from handful.peers.fitting import FittedPeer, Peer, fit_peer
+from handful.recipe import PromptRecipe
 from handful.task import Task
 from tests.toys import two_label_task
 
 
-def fitted(peer: Peer, task: Task, **settings: object) -> np.ndarray:
-    found = fit_peer(peer, task, task.examples, seed=0, llm=ScriptedLLM, **settings)  # type: ignore[arg-type]
+def fit(peer: Peer, task: Task, encoder: str | None = None) -> FittedPeer:
+    return fit_peer(peer, task, seed=0, llm=ScriptedLLM, prompt=PromptRecipe(), encoder=encoder)
+
+
+def fitted(peer: Peer, task: Task) -> np.ndarray:
+    found = fit(peer, task)
     log_probs = found.log_probs([example.text for example in task.test or ()])
     assert np.allclose(np.exp(log_probs).sum(axis=1), 1)
     return log_probs
@@ -25,7 +35,6 @@ def test_a_peer_learns_the_words_of_its_examples(peer: Peer) -> None:
 
 @pytest.mark.parametrize("peer", ["encoder_probe", "setfit"])
 def test_sentence_encoders_tell_good_films_from_bad(peer: Peer, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("setfit")
     task = two_label_task()
     log_probs = fitted(peer, task)
     assert [task.label_names[i] for i in log_probs.argmax(axis=1)] == [e.label for e in task.test or ()]
@@ -46,19 +55,45 @@ def test_labels_stand_in_the_order_of_the_task() -> None:
 def test_only_a_probe_of_the_llm_reads_a_prompt() -> None:
     task = two_label_task()
     texts = ["one two three"]
-    assert fit_peer("tfidf", task, task.examples, seed=0).prompt_tokens(texts) == 0
-    probe = fit_peer("llm_probe", task, task.examples, seed=0, llm=ScriptedLLM)
+    assert fit("tfidf", task).prompt_tokens(texts) == 0
+    probe = fit("llm_probe", task)
     assert probe.prompt_tokens(texts) > 3
 
 
 def test_progress_hears_of_all_texts() -> None:
     task, counts = two_label_task(), list[int]()
-    fit_peer("tfidf", task, task.examples, seed=0).log_probs(["a", "b"], on_progress=counts.append)
+    fit("tfidf", task).log_probs(["a", "b"], on_progress=counts.append)
     assert counts == [2]
 
 
 def test_an_encoder_that_is_not_there_is_named() -> None:
-    pytest.importorskip("setfit")
     task = two_label_task()
     with pytest.raises(ModelError, match="encoder cannot be loaded"):
-        fit_peer("encoder_probe", task, task.examples, seed=0, encoder="/nowhere/at/all")
+        fit("encoder_probe", task, "/nowhere/at/all")
+
+
+@pytest.mark.parametrize(
+    ("peer", "package"), [("tfidf", "sklearn"), ("llm_probe", "sklearn"), ("setfit", "setfit")]
+)
+def test_a_missing_package_is_named_with_how_to_get_it(
+    peer: Peer, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("handful.peers.") and not name.endswith("fitting")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("handful.peers.features", raising=False)
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr("builtins.__import__", _without(package))
+    with pytest.raises(ModelError, match=rf"{peer} needs the package {package}.*handful\[peers\]"):
+        fit(peer, two_label_task())
+
+
+def _without(package: str) -> Callable[..., Any]:
+    real = builtins.__import__
+
+    def importing(name: str, *rest: Any, **named: Any) -> Any:
+        if name.partition(".")[0] == package:
+            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+        return real(name, *rest, **named)
+
+    return importing

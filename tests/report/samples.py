@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from handful.evaluation.methods import OURS
 from handful.reading.labels import Label
 from handful.recipe import PRESETS
 from handful.records import Candidate, Example, TrainingExample, Verdict
-from handful.report.run_data import OURS, Answers, RunData
+from handful.report.run_data import Answers, RunData
 from handful.task import Task
 
 

@@ -14,7 +14,7 @@ from handful.report.comparison import (
     rows_by_method,
 )
 from handful.report.page import Chip, Figure, Figures, Table, TextList
-from handful.report.run_data import OURS
+from handful.evaluation.methods import OURS
 from tests.report.samples import result_row, run_data
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from handful.evaluation.methods import OURS
 from handful.errors import RunError
 from handful.pipeline import Stage, run_pipeline
-from handful.report.run_data import OURS, Answers, RunData, read_run
+from handful.report.run_data import Answers, RunData, read_run
 from handful.run import open_run
 from tests.toys import RecordingEngine, job_of, two_label_task
 

@@ -7,7 +7,7 @@ from handful.recipe import FilterRecipe
 from handful.records import Candidate, LabelScores, Verdict
 from handful.report.page import Chip, Figure, Fold, Paragraph, Table, TextList
 from handful.report.run_data import RunData
-from handful.report.written import REASONS, judged_as, overlap_section, written_section
+from handful.report.written import REASONS, overlap_section, written_section
 from tests.report.samples import films, run_data
 
 
@@ -78,10 +78,6 @@ def test_many_labels_are_not_all_listed() -> None:
     figure = section.blocks[-1]
     assert isinstance(figure, Figure)
     assert len(figure.table.rows) == 24
-
-
-def test_what_was_judged_as_what() -> None:
-    assert judged_as(run_data()) == [[6, 3], [3, 6]]
 
 
 def test_labels_that_overlap_are_warned_of() -> None:
