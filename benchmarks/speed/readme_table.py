@@ -17,7 +17,10 @@ _NAMES = {"trec": "TREC", "sst2": "SST-2", "ag_news": "AG News"}
 def table(content: Mapping[str, Any]) -> str:
     """Return the table of ratios as Markdown."""
     rows = [
-        ("a plain Hugging Face loop over the ICL-4 prompt, texts a second", _times(content, "classify_vs_icl_plain", 0)),
+        (
+            "a plain Hugging Face loop over the ICL-4 prompt, texts a second",
+            _times(content, "classify_vs_icl_plain", 0),
+        ),
         ("the same loop over the zero-shot prompt", _times(content, "classify_vs_zero_shot_plain_by_set")),
         (
             '`pipeline("decision")` one text at a time, with our adapter',
@@ -51,7 +54,7 @@ def sentences(content: Mapping[str, Any]) -> list[str]:
         f"TREC from examples to classifier took {content['run_trec_seconds']:.0f} s and "
         f"{content['run_trec_peak_gb']:.1f} GB, the script {content['script_peak_gb']:.1f} GB.",
         f"`handful predict` needs {content['first_answer_seconds']:.1f} s from start to first answer.",
-        f"Matrix products run at {_percent(content["classify_gemm_share"], 0)} of what they reach alone (AG News texts).",
+        f"Matrix products run at {_percent(content['classify_gemm_share'], 0)} of what they reach alone (AG News texts).",
         f"Fitted exponents of the seconds (at the end of the sizes in brackets): {exponents}.",
     ]
 

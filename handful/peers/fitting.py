@@ -85,7 +85,9 @@ def _fitted(
         return FittedPeer(encoders.fit_setfit(encoder, examples, labels, seed))
     model, prefix = llm(), classification_prefix(task)
     if not isinstance(model, ReadsStates):
-        raise ModelError(f"{model.name} does not give its hidden states", where="--methods", mend="Leave llm_probe out.")
+        raise ModelError(
+            f"{model.name} does not give its hidden states", where="--methods", mend="Leave llm_probe out."
+        )
 
     def states(texts: Sequence[str]) -> FloatArray:
         return model.states([classification_prompt(prefix, text, prompt.format) for text in texts])

@@ -17,7 +17,6 @@ from handful.storage.jsonl import read_json
 from handful.task import Task
 
 
-
 @dataclass(frozen=True)
 class Answers:
     """One method's answers to the test texts, in their order."""

@@ -72,9 +72,7 @@ def test_an_encoder_that_is_not_there_is_named() -> None:
         fit("encoder_probe", task, "/nowhere/at/all")
 
 
-@pytest.mark.parametrize(
-    ("peer", "package"), [("tfidf", "sklearn"), ("llm_probe", "sklearn"), ("setfit", "setfit")]
-)
+@pytest.mark.parametrize(("peer", "package"), [("tfidf", "sklearn"), ("llm_probe", "sklearn"), ("setfit", "setfit")])
 def test_a_missing_package_is_named_with_how_to_get_it(
     peer: Peer, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from handful.evaluation.methods import OURS
 from handful.report.comparison import (
     best_other,
     calibration_section,
@@ -14,7 +15,6 @@ from handful.report.comparison import (
     rows_by_method,
 )
 from handful.report.page import Chip, Figure, Figures, Table, TextList
-from handful.evaluation.methods import OURS
 from tests.report.samples import result_row, run_data
 
 

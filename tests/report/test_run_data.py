@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from handful.evaluation.methods import OURS
 from handful.errors import RunError
+from handful.evaluation.methods import OURS
 from handful.pipeline import Stage, run_pipeline
 from handful.report.run_data import Answers, RunData, read_run
 from handful.run import open_run
