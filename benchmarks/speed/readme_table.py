@@ -1,4 +1,4 @@
-"""The README's figures of speed, made of `benchmarks/results/speed.json`: `python -m benchmarks.speed.readme_table`.
+"""The README's figures of speed: `python -m benchmarks.speed.readme_table` prints them from `speed.json`.
 
 A test compares the README with it: a figure there cannot be another than the measured one.
 """
@@ -28,7 +28,7 @@ def table(content: Mapping[str, Any]) -> str:
             f"{_values(content, 'classify_vs_decision_pipeline_both_one_at_a_time')}",
         ),
         (
-            "SetFit on MiniLM (22M); ours in bfloat16, tuned with the lowest 10 of 30 layers (less accurate, see below)",
+            "SetFit on MiniLM (22M); ours in bfloat16 with the lowest 10 of 30 layers (less accurate, see below)",
             f"{_by_set(content, 'classify_time_vs_setfit_by_set', 2)} of its time a text",
         ),
         ("`model.generate`, tokens kept a second", f"{content['generate_vs_hf']:.1f} times as fast"),
@@ -54,7 +54,7 @@ def sentences(content: Mapping[str, Any]) -> list[str]:
         f"TREC from examples to classifier took {content['run_trec_seconds']:.0f} s and "
         f"{content['run_trec_peak_gb']:.1f} GB, the script {content['script_peak_gb']:.1f} GB.",
         f"`handful predict` needs {content['first_answer_seconds']:.1f} s from start to first answer.",
-        f"Matrix products run at {_percent(content['classify_gemm_share'], 0)} of what they reach alone (AG News texts).",
+        f"Matrix products run at {_percent(content['classify_gemm_share'], 0)} of what they reach alone (AG News).",
         f"Fitted exponents of the seconds (at the end of the sizes in brackets): {exponents}.",
     ]
 
