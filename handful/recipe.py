@@ -145,6 +145,8 @@ class TrainRecipe:
     """Passes over the training set."""
     min_steps: int = 60
     """At least this many optimizer steps: few examples get more epochs."""
+    max_steps: int | None = 300
+    """At most this many optimizer steps, though every example is seen once: many examples get fewer epochs."""
     batch_size: int = 8
     """Examples per optimizer step, over all processes."""
     warmup_fraction: float = 0.05
@@ -168,6 +170,11 @@ class TrainRecipe:
         _require(self.learning_rate > 0, "train.learning_rate must be above 0", self.learning_rate)
         _require(self.epochs >= 1, "train.epochs must be at least 1", self.epochs)
         _require(self.min_steps >= 0, "train.min_steps must be 0 or more", self.min_steps)
+        _require(
+            self.max_steps is None or self.max_steps >= max(1, self.min_steps),
+            "train.max_steps must be at least train.min_steps, or null for no limit",
+            self.max_steps,
+        )
         _require(self.batch_size >= 1, "train.batch_size must be at least 1", self.batch_size)
         _require(
             self.max_grad_norm is None or self.max_grad_norm > 0,
@@ -221,6 +228,7 @@ PRESETS: dict[str, Recipe] = {
             learning_rate=2e-4,
             epochs=100,
             min_steps=0,
+            max_steps=None,
             warmup_fraction=0.0,
             schedule="constant",
             max_grad_norm=None,
@@ -237,6 +245,6 @@ PRESETS: dict[str, Recipe] = {
         _DEFAULT,
         name="accurate",
         generate=GenerateRecipe(synthetic_per_label=60, max_rounds=12, max_candidates_per_label=600),
-        train=TrainRecipe(epochs=16),
+        train=TrainRecipe(epochs=16, max_steps=None),
     ),
 }

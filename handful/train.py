@@ -70,7 +70,7 @@ def train_adapter(
     )
     network_ready, optimizer_ready = accelerator.prepare(network, optimizer)
     done = _restore(network, optimizer, checkpoints)
-    interval = plan.steps_per_epoch * math.ceil(plan.epochs / _CHECKPOINTS)
+    interval = math.ceil(plan.n_steps / _CHECKPOINTS)
     network_ready.train()
     for step in range(done, plan.n_steps):
         rows = _rows_of_step(plan, step)

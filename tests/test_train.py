@@ -144,11 +144,14 @@ def test_resumed_training_gives_the_same_bytes(tiny_model_dir: Path, dropout: fl
         assert resumed == whole
 
 
-def test_checkpoints_are_written_at_whole_epochs(tiny_model_dir: Path) -> None:
+@pytest.mark.parametrize(("epochs", "expected"), [(3, 9), (9, 9)])
+def test_checkpoints_are_spread_over_the_steps(tiny_model_dir: Path, epochs: int, expected: int) -> None:
+    """However few the epochs: one over a large training set takes hours."""
     store = MemoryStore()
-    trained(tiny_model_dir, plan_of(epochs=3), checkpoints=store)
-    assert store.saves == 3
-    assert trained(tiny_model_dir, plan_of(epochs=3), checkpoints=store) == trained(tiny_model_dir, plan_of(epochs=3))
+    trained(tiny_model_dir, plan_of(epochs=epochs), checkpoints=store)
+    assert store.saves == expected
+    again = trained(tiny_model_dir, plan_of(epochs=epochs), checkpoints=store)
+    assert again == trained(tiny_model_dir, plan_of(epochs=epochs))
 
 
 CODE = """

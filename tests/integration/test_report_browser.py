@@ -5,19 +5,27 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+from handful.benchmark.benchmark import run_benchmark
+from handful.benchmark.plan import BenchmarkPlan
+from handful.evaluation.methods import methods_of
+from handful.report.benchmark_report import benchmark_page, read_benchmark
 from handful.report.page import Page
 from handful.report.render import render_page
 from handful.report.run_report import run_page
 from handful.report.wording import visible
+from handful.run import open_run
+from handful.task import Task
 from tests.payloads import payloads
 from tests.report.samples import films, run_data
 from tests.report.test_render import everything
+from tests.toys import Listener, RecordingEngine, small_recipe
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Dialog
@@ -64,6 +72,25 @@ def hostile_run() -> Page:
     )
 
 
+def hostile_benchmark() -> Page:
+    """The page of a benchmark whose task, labels, examples and test texts are payloads."""
+    texts = payloads()
+    labels = [texts[4], texts[33]]
+    task = Task.create(
+        texts[2],
+        {name: {"verbalizer": f"word {index}", "description": texts[5]} for index, name in enumerate(labels)},
+        [(text, labels[index % 2]) for index, text in enumerate(texts[:40])],
+        test=[(text, labels[index % 2]) for index, text in enumerate(texts[40:60])],
+        text_name=texts[6],
+    )
+    methods = methods_of("zero_shot,lora_real:1,lora_real:2,lora_real,lora_synthetic,lora_synthetic[2],lora_real:full")
+    plan = BenchmarkPlan((task,), methods, (0, 1), small_recipe(), RecordingEngine(), shots_per_label=3)
+    with tempfile.TemporaryDirectory() as folder:
+        with open_run(Path(folder) / "bench", {"identity": plan.identity(), "environment": {}}) as run:
+            run_benchmark(plan, run, Listener())
+        return benchmark_page(read_benchmark(Path(folder) / "bench"))
+
+
 def long_words() -> Page:
     """The page of a run of very long words and labels."""
     task = films(("W" * 150, "i" * 150), name="n" * 150)
@@ -101,6 +128,7 @@ def overflow(tab: Tab) -> int:
 PAGES: dict[str, Callable[[], Page]] = {
     "every string": lambda: everything(payloads()),
     "hostile run": hostile_run,
+    "hostile benchmark": hostile_benchmark,
     "long words": long_words,
     "plain run": lambda: run_page(run_data()),
 }
