@@ -48,7 +48,7 @@ class MethodSummary:
     """Means over the seeds of the other columns; None where not every seed has it."""
 
 
-_BRIEF = 6
+_BRIEF = 7
 _MEANS = (
     "ece",
     "brier",
@@ -145,6 +145,7 @@ def table_of(summaries: Sequence[MethodSummary]) -> tuple[list[str], list[list[s
     """Return columns and rows for people."""
     columns = [
         "method",
+        "seeds",
         "accuracy",
         "95 %",
         "macro-F1",
@@ -165,6 +166,7 @@ def _row(entry: MethodSummary) -> list[str]:
     gain, means = entry.gain_of_ours, entry.means
     return [
         entry.title,
+        str(entry.accuracy.n_seeds),
         f"{entry.accuracy.mean:.3f} ± {entry.accuracy.sd:.3f}",
         f"{entry.accuracy.low:.3f} to {entry.accuracy.high:.3f}",
         f"{entry.macro_f1.mean:.3f} ± {entry.macro_f1.sd:.3f}",

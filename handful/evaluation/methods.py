@@ -36,6 +36,8 @@ class Method:
     """Real examples per label, where it is not the task's handful."""
     changes: tuple[str, ...] = ()
     """What its recipe changes, each `stage.key=value`."""
+    most_seeds: int | None = None
+    """Measured with the first so many seeds only; None is all. No part of `key`: it changes no number."""
 
     @property
     def key(self) -> str:
@@ -97,6 +99,7 @@ def method_of(spec: str) -> Method:
 
     A name; `name:25` and `name:full` for another number of real examples per label, or all there are;
     `name[stage.key=value,...]` for a change of its recipe, and `name[50]` for so many synthetic examples per label.
+    `@3` behind it measures with the first three seeds only; a whole training set has one, unless more are asked for.
 
     >>> method_of("lora_synthetic[50,generate.temperature=0.7]").changes
     ('generate.synthetic_per_label=50', 'generate.temperature=0.7')
@@ -104,14 +107,17 @@ def method_of(spec: str) -> Method:
     Raises:
         RecipeError: There is no such method, or what it is followed by means nothing.
     """
-    found = re.fullmatch(r"\s*([^:\[\]]*)(?::([^\[\]]*))?(?:\[([^\[\]]*)\])?\s*", spec)
+    found = re.fullmatch(r"\s*([^:\[\]@]*)(?::([^\[\]@]*))?(?:\[([^\[\]]*)\])?(?:@([^\[\]@]*))?\s*", spec)
     name = "" if found is None else found[1].strip()
     if found is None or name not in METHODS:
         mend = did_you_mean(name, METHODS) or f"The methods are {listing(METHODS)}."
         raise RecipeError(f"there is no method {short(spec.strip())}", where="--methods", mend=mend)
     method = METHODS[name]
     if found[2] is not None:
-        method = dataclasses.replace(method, shots=_shots(method, found[2].strip()))
+        shots = _shots(method, found[2].strip())
+        method = dataclasses.replace(method, shots=shots, most_seeds=1 if shots == FULL else None)
+    if found[4] is not None:
+        method = dataclasses.replace(method, most_seeds=_seeds(method, found[4].strip()))
     changes = [change.strip() for change in (found[3] or "").split(",") if change.strip()]
     return dataclasses.replace(
         method, changes=tuple(_N + change if _is_count(change) else change for change in changes)
@@ -127,6 +133,13 @@ def _shots(method: Method, shots: str) -> Shots:
         mend = f"Write {method.name}:25, or {method.name}:{FULL} for the whole training set."
         raise RecipeError(f"{short(shots)} is no number of examples per label", where="--methods", mend=mend)
     return int(shots)
+
+
+def _seeds(method: Method, seeds: str) -> int:
+    if not _is_count(seeds):
+        mend = f"Write {method.name}@3 for the first three seeds."
+        raise RecipeError(f"{short(seeds)} is no number of seeds", where="--methods", mend=mend)
+    return int(seeds)
 
 
 def _is_count(text: str) -> bool:

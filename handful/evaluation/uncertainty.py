@@ -82,17 +82,25 @@ def paired_difference(right_a: ArrayLike, right_b: ArrayLike, seed: int = 0) -> 
     """
     a, b = (np.atleast_2d(np.asarray(right, dtype=bool)) for right in (right_a, right_b))
     gains = a.astype(np.int64) - b  # (S, T)
-    mean = float(gains.mean())
     if len(gains) > 1:
-        by_seed = gains.mean(axis=1)
-        spread = float(by_seed.std(ddof=1) / np.sqrt(len(by_seed)))
-        half = float(stats.t.ppf(0.975, len(by_seed) - 1)) * spread
-        test = float(stats.ttest_1samp(by_seed, 0).pvalue) if spread else float(mean == 0)
-        return Difference(mean, max(-1.0, mean - half), min(1.0, mean + half), test)
+        return difference_over_seeds(gains.mean(axis=1))
     random, row = array_stream(seed, "bootstrap"), gains[0]
     drawn = [row[random.integers(len(row), size=len(row))].mean() for _ in range(_RESAMPLES)]
     low, high = np.quantile(drawn, (0.025, 0.975))
-    return Difference(mean, float(low), float(high), mcnemar(int((row > 0).sum()), int((row < 0).sum())))
+    return Difference(float(row.mean()), float(low), float(high), mcnemar(int((row > 0).sum()), int((row < 0).sum())))
+
+
+def difference_over_seeds(gains: ArrayLike) -> Difference:
+    """Return the mean of a difference in accuracy that was taken seed by seed, with the paired t-interval.
+
+    Args:
+        gains: One method's accuracy less the other's, shape (n_seeds,), at least two.
+    """
+    by_seed = np.asarray(gains, dtype=np.float64)
+    mean, spread = float(by_seed.mean()), float(by_seed.std(ddof=1) / np.sqrt(len(by_seed)))
+    half = float(stats.t.ppf(0.975, len(by_seed) - 1)) * spread
+    test = float(stats.ttest_1samp(by_seed, 0).pvalue) if spread else float(mean == 0)
+    return Difference(mean, max(-1.0, mean - half), min(1.0, mean + half), test)
 
 
 def mcnemar(only_a: int, only_b: int) -> float:

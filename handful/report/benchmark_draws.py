@@ -16,6 +16,14 @@ from handful.report.wording import NAME_CHARS, cut, percent
 FEWEST_SIZES = 3
 """A curve of fewer points is no curve."""
 _MOST_LABELS = 12
+_DIVERSITY = {
+    "unique trigrams": ("unique_trigrams", 0),
+    "distinct-2": ("distinct_2", 3),
+    "Self-BLEU": ("self_bleu", 3),
+    "compression ratio": ("compression_ratio", 2),
+    "trigrams of the examples": ("overlap", 3),
+}
+"""Title, field and digits of the measures shown; see `evaluation.diversity`."""
 
 Row = Mapping[str, Any]
 
@@ -101,10 +109,7 @@ def _draws_table(draws: Sequence[Row]) -> Table:
                 percent(sum(row["n_kept"] for row in group) / max(1, sum(row["n_judged"] for row in group))),
                 _pooled(precision, "before"),
                 _pooled(precision, "after"),
-                *(
-                    number(_average([entry[key] for entry in kept]), digits)
-                    for key, digits in (("unique_trigrams", 0), ("distinct_2", 3), ("self_bleu", 3), ("overlap", 3))
-                ),
+                *(number(_average([entry[key] for entry in kept]), digits) for key, digits in _DIVERSITY.values()),
             ]
         )
     columns = [
@@ -113,10 +118,7 @@ def _draws_table(draws: Sequence[Row]) -> Table:
         "kept",
         "right by the oracle, before the filter",
         "after",
-        "unique trigrams",
-        "distinct-2",
-        "Self-BLEU",
-        "trigrams of the examples",
+        *_DIVERSITY,
     ]
     return table("writing", columns, rows, "Each way of writing that was measured.")
 

@@ -134,6 +134,7 @@ def _comparison(result: Row) -> Table:
         rows.append(
             [
                 row["title"],
+                str(row["accuracy"]["n_seeds"]),
                 f"{share(row['accuracy']['mean'])} ± {share(row['accuracy']['sd'])}",
                 f"{share(row['macro_f1']['mean'])} ± {share(row['macro_f1']['sd'])}",
                 "\u2013" if gain is None else _interval(gain),
@@ -142,6 +143,7 @@ def _comparison(result: Row) -> Table:
             ]
         )
     columns = [
+        "seeds",
         "accuracy",
         "macro-F1",
         "ours less it, points",

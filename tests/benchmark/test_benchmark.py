@@ -66,6 +66,19 @@ def test_every_cell_is_measured_and_every_calibration_has_its_row(tmp_path: Path
     assert [summary.spec for summary in result.summaries] == ALL.split(",")
 
 
+def test_a_method_can_have_fewer_seeds(tmp_path: Path) -> None:
+    (result,) = measure(plan_of("lora_synthetic,lora_real:2@1,lora_real:full@2"), tmp_path / "bench")
+    assert {summary.spec: summary.accuracy.n_seeds for summary in result.summaries} == {
+        "lora_synthetic": 2,
+        "lora_real:2": 1,
+        "lora_real:full": 2,
+    }
+    real = result.summaries[1]
+    assert real.gain_of_ours is not None
+    ours = next(cell for cell in result.cells if cell.score.spec == "lora_synthetic" and cell.score.seed == 0)
+    assert real.gain_of_ours.mean == pytest.approx(ours.score.accuracy - real.accuracy.mean)
+
+
 def test_scores_are_made_of_the_saved_answers(tmp_path: Path) -> None:
     task = two_label_task()
     assert task.test is not None

@@ -15,6 +15,15 @@ def test_specs_say_examples_and_changes() -> None:
     assert method_of(changed.key) == changed
 
 
+def test_seeds_are_no_part_of_what_is_measured() -> None:
+    assert method_of("lora_real:50@3").most_seeds == 3
+    assert method_of("lora_real:50@3").key == method_of("lora_real:50").key == "lora_real:50"
+    assert method_of("lora_synthetic[50]@2").most_seeds == 2
+    assert method_of("lora_real").most_seeds is None
+    assert method_of("lora_real:full").most_seeds == 1
+    assert method_of("lora_real:full@3").most_seeds == 3
+
+
 def test_a_list_keeps_commas_in_brackets_and_names_each_method_once() -> None:
     found = methods_of("zero_shot,lora_synthetic[21,generate.top_k=0],zero_shot,tfidf:25")
     assert [method.key for method in found] == [
@@ -41,6 +50,9 @@ def test_titles_say_how_many_examples() -> None:
         ("lora_real:-1", "no number of examples"),
         ("lora_real:٤", "no number of examples"),
         ("zero_shot:4", "uses no examples"),
+        ("lora_real@", "no number of seeds"),
+        ("lora_real:4@0", "no number of seeds"),
+        ("lora_real@3:4", "there is no method"),
         ("lora_real[", "there is no method"),
         ("lora_real]4[", "there is no method"),
     ],

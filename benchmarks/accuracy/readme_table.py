@@ -1,0 +1,91 @@
+"""The README's table of accuracy: `python -m benchmarks.accuracy.readme_table` prints it from `accuracy.csv`.
+
+A test compares the README with it: a figure there cannot be another than the measured one.
+"""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from handful.evaluation.methods import METHODS, OURS, method_of
+from handful.evaluation.uncertainty import difference_over_seeds
+
+ACCURACY = Path(__file__).parents[1] / "results" / "accuracy.csv"
+_TASKS = {"sst2": "SST-2", "trec": "TREC", "ag_news": "AG News"}
+_SHOTS = {"25", "full"}
+"""Of LoRA, beside the handful; the other sizes are the report's curves."""
+_NONE = "\u2013"
+
+Row = Mapping[str, str]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return a line per method of the plain recipe, as Markdown.
+
+    Per task: accuracy as mean ± sd over seeds; with the prior taken out that the generated pool shows; and what ours is
+    better by, in points with the paired 95 % interval over the seeds both have. What is calibrated on test texts is in
+    the report.
+    """
+    handful, written = _sizes(rows)
+    found: dict[tuple[str, str], dict[tuple[str, str], dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    for row in rows:
+        key = row["method"], row["shots_per_label"]
+        if "+" not in row["recipe"] and key[1] in {handful, *_SHOTS}:
+            found[key][row["task"], row["calibration"]][row["seed"]] = float(row["accuracy"])
+    heads = ["method", *(head for name in _TASKS.values() for head in (name, "calibrated", "ours less it"))]
+    lines = [heads, ["---"] * len(heads)]
+    for key in sorted(found, key=_place):
+        line = [method_of(key[0] if key[1] == handful else ":".join(key)).titled(int(handful), written)]
+        for task in _TASKS:
+            own = found[key].get((task, "raw"), {})
+            line += [_mean(own), _mean(found[key].get((task, "pool"), {}))]
+            line.append(_gain({} if key[0] == OURS else found[OURS, handful].get((task, "raw"), {}), own))
+        lines.append(line)
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _sizes(rows: Sequence[Row]) -> tuple[str, int]:
+    """Return the handful and N of the plain recipe."""
+    ours = next(row for row in rows if row["method"] == OURS and "+" not in row["recipe"])
+    return ours["shots_per_label"], int(ours["synthetic_per_label"])
+
+
+def _place(key: tuple[str, str]) -> tuple[int, float]:
+    return list(METHODS).index(key[0]), float(key[1].replace("full", "inf"))
+
+
+def _mean(by_seed: Mapping[str, float]) -> str:
+    values = list(by_seed.values())
+    if not values:
+        return _NONE
+    mean = f"{statistics.fmean(values):.3f}"
+    return f"{mean} ± {statistics.stdev(values):.3f}" if len(values) > 1 else mean
+
+
+def _gain(ours: Mapping[str, float], own: Mapping[str, float]) -> str:
+    gains = [ours[seed] - own[seed] for seed in sorted(ours.keys() & own.keys())]
+    if not gains:
+        return _NONE
+    if len(gains) == 1:
+        return f"{100 * gains[0]:+.1f}"
+    gain = difference_over_seeds(gains)
+    return f"{100 * gain.mean:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+
+
+def read(path: Path = ACCURACY) -> list[dict[str, str]]:
+    """Read the rows of an `accuracy.csv`."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def main() -> None:
+    """Print the table."""
+    print(table(read()), end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""The README says of accuracy what was measured."""
+
+from __future__ import annotations
+
+from benchmarks.accuracy.readme_table import ACCURACY, read, table
+
+README = ACCURACY.parents[2] / "README.md"
+
+
+def row(method: str, accuracy: float, seed: int = 0, **other: str) -> dict[str, str]:
+    synthetic = "21" if method.startswith("lora_synthetic") else "0"
+    plain = {"task": "trec", "shots_per_label": "4", "recipe": "default", "calibration": "raw", "seed": str(seed)}
+    return {**plain, "method": method, "synthetic_per_label": synthetic, "accuracy": str(accuracy), **other}
+
+
+def test_a_line_is_a_method_and_its_mean_over_the_seeds() -> None:
+    rows = [
+        row("lora_synthetic", 0.5),
+        row("lora_synthetic", 0.7, seed=1),
+        row("lora_synthetic", 0.6, calibration="pool"),
+        row("lora_synthetic", 0.9, calibration="test"),
+        row("lora_synthetic", 0.1, recipe="default+generate.num_beams=2"),
+        row("lora_real", 0.8, shots_per_label="full"),
+        row("lora_real", 0.4, shots_per_label="25"),
+        row("lora_real", 0.5, shots_per_label="25", seed=1),
+        row("lora_real", 0.3, shots_per_label="50"),
+    ]
+    lines = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in table(rows).splitlines()]
+    assert lines[0][:4] == ["method", "SST-2", "calibrated", "ours less it"]
+    assert [line[0] for line in lines[2:]] == ["LoRA-25", "LoRA-full", "ours (4 + 21)"]
+    trec = {line[0]: line[4:7] for line in lines[2:]}
+    assert trec["ours (4 + 21)"] == ["0.600 ± 0.141", "0.600", "\u2013"]
+    assert trec["LoRA-full"] == ["0.800", "\u2013", "-30.0"]
+    # Gains of 0.1 and 0.2: t(0.975, 1 degree) is 12.706, the standard error 0.05.
+    assert trec["LoRA-25"] == ["0.450 ± 0.071", "\u2013", "+15.0 (-48.5 to +78.5)"]
+    assert lines[2][1:4] == ["\u2013"] * 3
+
+
+def test_the_readme_has_the_table() -> None:
+    assert table(read()) in README.read_text(encoding="utf-8")
