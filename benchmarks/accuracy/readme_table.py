@@ -1,7 +1,4 @@
-"""The README's table of accuracy: `python -m benchmarks.accuracy.readme_table` prints it from `accuracy.csv`.
-
-A test compares the README with it: a figure there cannot be another than the measured one.
-"""
+"""The README's table of accuracy: `python -m benchmarks.accuracy.readme_table` prints it from `accuracy.csv`."""
 
 from __future__ import annotations
 
