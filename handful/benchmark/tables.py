@@ -49,6 +49,8 @@ class MethodSummary:
 
 
 _BRIEF = 7
+_LEAST_P = 0.0005
+"""Three digits would say 0."""
 _MEANS = (
     "ece",
     "brier",
@@ -167,11 +169,11 @@ def _row(entry: MethodSummary) -> list[str]:
     return [
         entry.title,
         str(entry.accuracy.n_seeds),
-        f"{entry.accuracy.mean:.3f} ± {entry.accuracy.sd:.3f}",
+        _mean_and_spread(entry.accuracy),
         f"{entry.accuracy.low:.3f} to {entry.accuracy.high:.3f}",
-        f"{entry.macro_f1.mean:.3f} ± {entry.macro_f1.sd:.3f}",
+        _mean_and_spread(entry.macro_f1),
         "" if gain is None else f"{gain.mean:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})",
-        "" if gain is None else f"{gain.p_value:.3f}",
+        "" if gain is None else _p_value(gain.p_value),
         _number(entry.pool_accuracy, 3),
         _number(entry.test_accuracy, 3),
         _number(means["ece"], 3),
@@ -180,6 +182,15 @@ def _row(entry: MethodSummary) -> list[str]:
         _number(means["train_seconds"], 0),
         _number(means["generate_seconds"], 0),
     ]
+
+
+def _p_value(value: float) -> str:
+    return "< 0.001" if value < _LEAST_P else f"{value:.3f}"
+
+
+def _mean_and_spread(interval: Interval) -> str:
+    """One seed has no spread."""
+    return f"{interval.mean:.3f} ± {interval.sd:.3f}" if interval.n_seeds > 1 else f"{interval.mean:.3f}"
 
 
 def _number(value: float | None, digits: int) -> str:

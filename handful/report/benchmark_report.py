@@ -27,6 +27,8 @@ from handful.run import Run, read_jsonl, read_manifest
 from handful.storage.jsonl import read_json
 
 _REPORT = "report.html"
+_LEAST_P = 0.0005
+"""Three digits would say 0."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,7 @@ def _comparison(result: Row) -> Table:
             [
                 row["title"],
                 str(row["accuracy"]["n_seeds"]),
-                f"{share(row['accuracy']['mean'])} ± {share(row['accuracy']['sd'])}",
-                f"{share(row['macro_f1']['mean'])} ± {share(row['macro_f1']['sd'])}",
+                *(_mean_and_spread(row[name]) for name in ("accuracy", "macro_f1")),
                 "\u2013" if gain is None else _interval(gain),
                 number(row["pool_accuracy"], 3),
                 number(row["test_accuracy"], 3),
@@ -155,7 +156,13 @@ def _comparison(result: Row) -> Table:
 
 
 def _interval(gain: Row) -> str:
-    return f"{points(gain['mean'])} ({points(gain['low'])} to {points(gain['high'])}), p = {gain['p_value']:.3f}"
+    p_value = "p < 0.001" if gain["p_value"] < _LEAST_P else f"p = {gain['p_value']:.3f}"
+    return f"{points(gain['mean'])} ({points(gain['low'])} to {points(gain['high'])}), {p_value}"
+
+
+def _mean_and_spread(interval: Row) -> str:
+    """One seed has no spread."""
+    return share(interval["mean"]) + (f" ± {share(interval['sd'])}" if interval["n_seeds"] > 1 else "")
 
 
 def _further(result: Row) -> Table:

@@ -11,6 +11,7 @@ import pytest
 
 from handful.benchmark.benchmark import TaskResults, run_benchmark
 from handful.benchmark.plan import BenchmarkPlan
+from handful.benchmark.tables import markdown
 from handful.calibration import estimate_shift, label_probabilities
 from handful.errors import HandfulError, Interrupted, RunError, TaskError
 from handful.evaluation.methods import methods_of
@@ -74,6 +75,9 @@ def test_a_method_can_have_fewer_seeds(tmp_path: Path) -> None:
         "lora_real:full": 2,
     }
     real = result.summaries[1]
+    one, more = (markdown([summary]).splitlines()[-1].split("|")[3] for summary in (real, result.summaries[2]))
+    assert "±" in more
+    assert "±" not in one
     assert real.gain_of_ours is not None
     ours = next(cell for cell in result.cells if cell.score.spec == "lora_synthetic" and cell.score.seed == 0)
     assert real.gain_of_ours.mean == pytest.approx(ours.score.accuracy - real.accuracy.mean)
