@@ -11,14 +11,14 @@ from handful.benchmark.plan import Cell
 from handful.classifier import Classifier
 from handful.evaluation.diversity import equal_length, measure_diversity
 from handful.evaluation.filter_quality import Share, acceptance, filter_confusions, filter_precision
-from handful.evaluation.methods import METHODS
+from handful.evaluation.methods import method_of
 from handful.evaluation.words import content_counts, log_odds
 from handful.progress import Progress
 from handful.records import Candidate, Verdict
 from handful.run import Run, read_jsonl
 from handful.storage.directories import SUMS
 
-_ORACLE = dataclasses.replace(METHODS["lora_real"], shots="full")
+_ORACLE = method_of("lora_real:full")
 _MOST_REAL = 5000
 _MOST_WORDS = 60
 _DIFFERENCES = 10
@@ -64,7 +64,7 @@ def _oracle_labels(
 ) -> dict[str, str] | None:
     first = dataclasses.replace(cell, method=_ORACLE, seed=cell.plan.seeds[0])
     adapter = run.directory / draw_directory(first) / "adapter"
-    if _ORACLE not in cell.plan.methods or not adapter.is_dir():
+    if all(method.key != _ORACLE.key for method in cell.plan.methods) or not adapter.is_dir():
         return None
     asked = [c for c, v in zip(candidates, verdicts, strict=True) if v.label_probabilities]
 

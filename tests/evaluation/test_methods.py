@@ -52,7 +52,7 @@ def test_titles_say_how_many_examples() -> None:
         ("zero_shot:4", "uses no examples"),
         ("lora_real@", "no number of seeds"),
         ("lora_real:4@0", "no number of seeds"),
-        ("lora_real@3:4", "there is no method"),
+        ("lora_real@3:4", "no number of seeds"),
         ("lora_real[", "there is no method"),
         ("lora_real]4[", "there is no method"),
     ],

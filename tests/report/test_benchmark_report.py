@@ -18,7 +18,7 @@ from handful.run import open_run
 from tests.toys import Listener, RecordingEngine, small_recipe, two_label_task
 
 METHODS = (
-    "zero_shot,lora_real:1,lora_real:2,lora_real,lora_real:full,lora_synthetic,lora_synthetic[2],lora_synthetic[3],"
+    "zero_shot,lora_real:1,lora_real:2,lora_real,lora_real:full@2,lora_synthetic,lora_synthetic[2],lora_synthetic[3],"
     "lora_synthetic[generate.temperature=0.5]"
 )
 
