@@ -142,11 +142,11 @@ class TrainRecipe:
     learning_rate: float = 1e-3
     """Peak learning rate."""
     epochs: int = 8
-    """Passes over the training set."""
+    """Passes over the training set; fewer if they take more than `max_steps`."""
     min_steps: int = 60
     """At least this many optimizer steps: few examples get more epochs."""
     max_steps: int | None = 300
-    """At most this many optimizer steps, though every example is seen once: many examples get fewer epochs."""
+    """At most this many optimizer steps, though one whole epoch and `min_steps`: many examples get fewer epochs."""
     batch_size: int = 8
     """Examples per optimizer step, over all processes."""
     warmup_fraction: float = 0.05
@@ -171,8 +171,8 @@ class TrainRecipe:
         _require(self.epochs >= 1, "train.epochs must be at least 1", self.epochs)
         _require(self.min_steps >= 0, "train.min_steps must be 0 or more", self.min_steps)
         _require(
-            self.max_steps is None or self.max_steps >= max(1, self.min_steps),
-            "train.max_steps must be at least train.min_steps, or null for no limit",
+            self.max_steps is None or self.max_steps >= 1,
+            "train.max_steps must be at least 1, or null for no limit",
             self.max_steps,
         )
         _require(self.batch_size >= 1, "train.batch_size must be at least 1", self.batch_size)

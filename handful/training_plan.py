@@ -48,6 +48,6 @@ class TrainingPlan:
 
     @property
     def n_steps(self) -> int:
-        """Optimizer steps in all: the epochs', or the recipe's `max_steps`, but one whole epoch at least."""
+        """Optimizer steps in all: the epochs', or `max_steps`, but one whole epoch and `min_steps` at least."""
         steps, most = self.epochs * self.steps_per_epoch, self.train.max_steps
-        return steps if most is None else min(steps, max(most, self.steps_per_epoch))
+        return steps if most is None else min(steps, max(most, self.steps_per_epoch, self.train.min_steps))

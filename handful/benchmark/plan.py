@@ -90,7 +90,8 @@ class Cell:
         recipe = change_recipe(self.plan.recipe, self.method.changes)
         if self.method.shots != "full":
             return recipe
-        return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, epochs=self.plan.full_epochs))
+        train = dataclasses.replace(recipe.train, epochs=self.plan.full_epochs, max_steps=None)
+        return dataclasses.replace(recipe, train=train)
 
     def handful(self) -> Job:
         """Return the job of the seed's handful: what is written from, judged with, and calibrated with.

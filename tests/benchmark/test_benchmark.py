@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,15 @@ ALL = "zero_shot,in_context,lora_real,lora_real:2,lora_real:full,lora_synthetic,
 def plan_of(
     methods: str = ALL, *, seeds: int = 2, engine: RecordingEngine | None = None, **changes: Any
 ) -> BenchmarkPlan:
-    settings: dict[str, Any] = {"tasks": (two_label_task(),), "shots_per_label": 3, **changes}
+    settings: dict[str, Any] = {
+        "tasks": (two_label_task(),),
+        "shots_per_label": 3,
+        "recipe": small_recipe(),
+        **changes,
+    }
     return BenchmarkPlan(
         methods=methods_of(methods),
         seeds=tuple(range(seeds)),
-        recipe=small_recipe(),
         engine=engine or RecordingEngine(),
         **settings,
     )
@@ -81,6 +86,15 @@ def test_a_method_can_have_fewer_seeds(tmp_path: Path) -> None:
     assert real.gain_of_ours is not None
     ours = next(cell for cell in result.cells if cell.score.spec == "lora_synthetic" and cell.score.seed == 0)
     assert real.gain_of_ours.mean == pytest.approx(ours.score.accuracy - real.accuracy.mean)
+
+
+def test_the_whole_training_set_is_passed_as_often_as_asked(tmp_path: Path) -> None:
+    """Whatever bounds the recipe's steps."""
+    engine = RecordingEngine()
+    plan = plan_of("lora_real:full", engine=engine, full_epochs=9, recipe=small_recipe("train.max_steps=2"))
+    measure(plan, tmp_path / "bench")
+    steps_per_epoch = math.ceil(len(two_label_task().examples) / plan.recipe.train.batch_size)
+    assert engine.trained == [9 * steps_per_epoch]
 
 
 def test_scores_are_made_of_the_saved_answers(tmp_path: Path) -> None:
