@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from handful.evaluation.methods import METHODS, OURS, method_of
-from handful.evaluation.uncertainty import difference_over_seeds
+from handful.evaluation.uncertainty import difference_over_seeds, shown_mean
 
 ACCURACY = Path(__file__).parents[1] / "results" / "accuracy.csv"
 _TASKS = {"sst2": "SST-2", "trec": "TREC", "ag_news": "AG News"}
@@ -59,8 +59,8 @@ def _mean(by_seed: Mapping[str, float]) -> str:
     values = list(by_seed.values())
     if not values:
         return _NONE
-    mean = f"{statistics.fmean(values):.3f}"
-    return f"{mean} ± {statistics.stdev(values):.3f}" if len(values) > 1 else mean
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return shown_mean(statistics.fmean(values), spread, len(values))
 
 
 def _gain(ours: Mapping[str, float], own: Mapping[str, float]) -> str:

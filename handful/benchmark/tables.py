@@ -14,7 +14,14 @@ from handful.benchmark.plan import BenchmarkPlan
 from handful.benchmark.scoring import ScoredCell, gold_indices
 from handful.evaluation.methods import OURS, Method
 from handful.evaluation.metrics import confusion_accuracy, confusion_macro_f1
-from handful.evaluation.uncertainty import Difference, Interval, bootstrap, paired_difference
+from handful.evaluation.uncertainty import (
+    Difference,
+    Interval,
+    bootstrap,
+    paired_difference,
+    shown_mean,
+    shown_p_value,
+)
 from handful.recipe_file import change_recipe
 from handful.task import Task
 
@@ -49,8 +56,6 @@ class MethodSummary:
 
 
 _BRIEF = 7
-_LEAST_P = 0.0005
-"""Three digits would say 0."""
 _MEANS = (
     "ece",
     "brier",
@@ -173,7 +178,7 @@ def _row(entry: MethodSummary) -> list[str]:
         f"{entry.accuracy.low:.3f} to {entry.accuracy.high:.3f}",
         _mean_and_spread(entry.macro_f1),
         "" if gain is None else f"{gain.mean:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})",
-        "" if gain is None else _p_value(gain.p_value),
+        "" if gain is None else shown_p_value(gain.p_value),
         _number(entry.pool_accuracy, 3),
         _number(entry.test_accuracy, 3),
         _number(means["ece"], 3),
@@ -184,13 +189,8 @@ def _row(entry: MethodSummary) -> list[str]:
     ]
 
 
-def _p_value(value: float) -> str:
-    return "< 0.001" if value < _LEAST_P else f"{value:.3f}"
-
-
 def _mean_and_spread(interval: Interval) -> str:
-    """One seed has no spread."""
-    return f"{interval.mean:.3f} ± {interval.sd:.3f}" if interval.n_seeds > 1 else f"{interval.mean:.3f}"
+    return shown_mean(interval.mean, interval.sd, interval.n_seeds)
 
 
 def _number(value: float | None, digits: int) -> str:

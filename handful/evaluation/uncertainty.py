@@ -15,6 +15,7 @@ from scipy import stats
 from handful.seeding import array_stream
 
 _RESAMPLES = 2000
+_LEAST_SHOWN_P = 0.0005
 Statistic = Callable[[NDArray[np.int64]], float]
 """Confusion matrix, (n_labels, n_labels), rows true -> a number."""
 
@@ -101,6 +102,20 @@ def difference_over_seeds(gains: ArrayLike) -> Difference:
     half = float(stats.t.ppf(0.975, len(by_seed) - 1)) * spread
     test = float(stats.ttest_1samp(by_seed, 0).pvalue) if spread else float(mean == 0)
     return Difference(mean, max(-1.0, mean - half), min(1.0, mean + half), test)
+
+
+def shown_mean(mean: float, sd: float, n_seeds: int) -> str:
+    """Return a mean over seeds with its spread; one seed has none.
+
+    >>> shown_mean(0.5, 0.02, 5), shown_mean(0.5, 0.0, 1)
+    ('0.500 ± 0.020', '0.500')
+    """
+    return f"{mean:.3f} ± {sd:.3f}" if n_seeds > 1 else f"{mean:.3f}"
+
+
+def shown_p_value(value: float) -> str:
+    """Return a p-value with three digits, and what three digits cannot say as less than 0.001."""
+    return "< 0.001" if value < _LEAST_SHOWN_P else f"{value:.3f}"
 
 
 def mcnemar(only_a: int, only_b: int) -> float:

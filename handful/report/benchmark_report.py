@@ -8,6 +8,7 @@ from pathlib import Path
 
 from handful.errors import RunError
 from handful.evaluation.methods import OURS
+from handful.evaluation.uncertainty import shown_mean, shown_p_value
 from handful.report.benchmark_draws import (
     FEWEST_SIZES,
     WORDS,
@@ -27,8 +28,6 @@ from handful.run import Run, read_jsonl, read_manifest
 from handful.storage.jsonl import read_json
 
 _REPORT = "report.html"
-_LEAST_P = 0.0005
-"""Three digits would say 0."""
 
 
 @dataclass(frozen=True)
@@ -156,13 +155,13 @@ def _comparison(result: Row) -> Table:
 
 
 def _interval(gain: Row) -> str:
-    p_value = "p < 0.001" if gain["p_value"] < _LEAST_P else f"p = {gain['p_value']:.3f}"
-    return f"{points(gain['mean'])} ({points(gain['low'])} to {points(gain['high'])}), {p_value}"
+    p_value = shown_p_value(gain["p_value"])
+    equals = "" if p_value.startswith("<") else "= "
+    return f"{points(gain['mean'])} ({points(gain['low'])} to {points(gain['high'])}), p {equals}{p_value}"
 
 
 def _mean_and_spread(interval: Row) -> str:
-    """One seed has no spread."""
-    return share(interval["mean"]) + (f" ± {share(interval['sd'])}" if interval["n_seeds"] > 1 else "")
+    return shown_mean(interval["mean"], interval["sd"], interval["n_seeds"])
 
 
 def _further(result: Row) -> Table:
