@@ -40,15 +40,18 @@ def writer_demonstrations(
     return stream(seed, "writer", label, *place).sample(own, len(own) if count is None else min(count, len(own)))
 
 
-def judge_demonstrations(folds: Sequence[Sequence[Example]], written_from: int, seed: int) -> list[Example]:
-    """Return, in random order, what the judge is shown for candidates written from fold `written_from`.
+def judge_demonstrations(
+    folds: Sequence[Sequence[Example]], written_from: int, seed: int, judge: int = 0
+) -> list[Example]:
+    """Return, in random order, what a judge in context is shown for candidates written from fold `written_from`.
 
-    The other fold's examples; all of them where there is only one fold (recipe `paper`).
+    The other fold's examples; all of them where there is only one fold (recipe `paper`). Each of several judges has an
+    order of its own.
     """
     others = (
         folds[0] if len(folds) == 1 else [e for index, fold in enumerate(folds) if index != written_from for e in fold]
     )
-    return in_random_order(others, seed, "judge", written_from)
+    return in_random_order(others, seed, "judge", written_from, *([judge] if judge else []))
 
 
 def in_random_order(examples: Sequence[Example], seed: int, *place: str | int) -> list[Example]:

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from handful.calibration import FloatArray, estimate_shift, label_probabilities
-from handful.demonstrations import judge_demonstrations
-from handful.llm.protocol import LLM, OnProgress
+from handful.llm.protocol import LLM
 from handful.prompts import classification_prefix, classification_prompt, targets
 from handful.recipe import FilterRecipe, Recipe
 from handful.records import Candidate, Example, LabelScores, Verdict
@@ -24,24 +23,31 @@ def judge_candidates(
     task: Task,
     recipe: Recipe,
     candidates: Sequence[Candidate],
-    folds: Sequence[Sequence[Example]],
-    seed: int,
-    *,
-    on_progress: OnProgress | None = None,
+    views: Sequence[Sequence[Sequence[Example]]],
 ) -> list[LabelScores]:
-    """Score every label for every candidate in context, with demonstrations its own prompt did not show.
+    """Score every label for every candidate in context.
+
+    Args:
+        llm: The judge.
+        task: The task.
+        recipe: How prompts are laid out.
+        candidates: What is judged.
+        views: By the candidates' fold: one or more lists of demonstrations, in order. A candidate is scored behind
+            each, and has the mean of its log-probabilities.
 
     Raises:
         ModelError: The demonstrations do not fit the model.
     """
-    prefixes = {
-        fold: classification_prefix(task, judge_demonstrations(folds, fold, seed))
-        for fold in sorted({candidate.fold for candidate in candidates})
-    }
     layout = recipe.prompt.format
-    prompts = [classification_prompt(prefixes[candidate.fold], candidate.text, layout) for candidate in candidates]
-    log_probs = llm.score(prompts, targets(task, layout), on_progress=on_progress)
-    return [LabelScores(c.id, tuple(map(float, row))) for c, row in zip(candidates, log_probs, strict=True)]
+    prefixes = [[classification_prefix(task, shown) for shown in own] for own in views]
+    prompts = [
+        classification_prompt(prefix, candidate.text, layout)
+        for candidate in candidates
+        for prefix in prefixes[candidate.fold]
+    ]
+    scored = iter(llm.score(prompts, targets(task, layout)))
+    means = [np.mean([next(scored) for _ in prefixes[candidate.fold]], axis=0) for candidate in candidates]
+    return [LabelScores(c.id, tuple(map(float, row))) for c, row in zip(candidates, means, strict=True)]
 
 
 def decide(
@@ -54,8 +60,8 @@ def decide(
 ) -> list[Verdict]:
     """Turn scores into one verdict per candidate, in the candidates' order.
 
-    The judge's label prior is estimated on all scored candidates of a fold, since each fold is judged with
-    demonstrations of its own.
+    The label prior of a judge in context is estimated on the scored candidates of a fold, since each fold is judged
+    with demonstrations of its own; a tuned judge's on all.
 
     Args:
         task: The task.
@@ -84,8 +90,9 @@ def _calibrated(
     recipe: FilterRecipe,
 ) -> dict[str, FloatArray]:
     result: dict[str, FloatArray] = {}
-    for fold in sorted({candidate.fold for candidate in judged}):
-        members = [candidate for candidate in judged if candidate.fold == fold]
+    folds = {candidate.id: candidate.fold if recipe.judge == "in_context" else 0 for candidate in judged}
+    for fold in sorted(set(folds.values())):
+        members = [candidate for candidate in judged if folds[candidate.id] == fold]
         pool = np.array([log_probs[candidate.id] for candidate in members])
         probabilities = label_probabilities(pool, estimate_shift(pool, recipe.calibration))
         result |= {candidate.id: row for candidate, row in zip(members, probabilities, strict=True)}

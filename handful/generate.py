@@ -42,11 +42,6 @@ class Tally:
     written: int = 0
     kept: int = 0
 
-    @property
-    def acceptance_rate(self) -> float:
-        """Share of the candidates that was kept, in [0, 1]."""
-        return self.kept / self.written if self.written else 0.0
-
 
 def plan_round(round_index: int, tallies: Mapping[str, Tally], recipe: Recipe) -> list[Batch]:
     """Plan what to write next: for every label short of N as much as its acceptance rate so far asks for.

@@ -6,6 +6,7 @@ run directory keeps each finished piece, so that the same call after a crash goe
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from handful.evaluation.evaluate import evaluate_methods
 from handful.filter import decide
 from handful.generate import Tally, plan_round
 from handful.job import Job
+from handful.judge import dismiss_judges, tune_judge
 from handful.progress import Progress, Silent
 from handful.records import Candidate, LabelScores, TrainingExample, Verdict
 from handful.rounds import judge_round, write_round
@@ -24,6 +26,9 @@ from handful.screening import screen_candidates
 from handful.task import Task
 from handful.training_set import calibration_pool, training_rows
 from handful.tuning import tune_classifier
+
+_STARVING = 0.25
+"""Below this share of N a label is said to starve, if texts may move to other labels."""
 
 Stage = Literal["generate", "filter", "train", "evaluate"]
 
@@ -86,6 +91,7 @@ def write_and_check(job: Job, run: Run, progress: Progress) -> Written:
     scores: list[LabelScores] = []
     rejected: Mapping[str, str] = {}
     verdicts: list[Verdict] = []
+    adapter_of = functools.cache(lambda index: tune_judge(job, index, run, progress))
     for round_index in range(job.recipe.generate.max_rounds):
         batches = plan_round(round_index, tally(job.task, candidates, verdicts), job.recipe)
         if not batches or _out_of_time(job, started):
@@ -94,9 +100,11 @@ def write_and_check(job: Job, run: Run, progress: Progress) -> Written:
         candidates += new
         run.publish("candidates", [candidate.to_row() for candidate in candidates])
         rejected = screen_candidates(candidates, job.task.examples, job.recipe.filter)
-        scores += judge_round(job, run, round_index, [c for c in new if c.id not in rejected], progress)
+        screened = [candidate for candidate in new if candidate.id not in rejected]
+        scores += judge_round(job, run, round_index, screened, adapter_of, progress)
         verdicts = decide(job.task, candidates, rejected, scores, job.recipe.filter, job.seed)
         run.publish("verdicts", [verdict.to_row() for verdict in verdicts])
+    dismiss_judges(job, run)
     if not any(verdict.decision != "rejected" for verdict in verdicts):
         raise RunError(
             f"not one of {len(verdicts)} candidates was kept",
@@ -124,10 +132,12 @@ def _out_of_time(job: Job, started: float) -> bool:
 
 def _name_starving(job: Job, tallies: Mapping[str, Tally], progress: Progress) -> None:
     wanted = job.recipe.generate.synthetic_per_label
+    # Where every text is used under the label it is judged to have, no label is due as many as any other.
+    least = wanted * _STARVING if job.recipe.filter.relabel else wanted
     for label, count in tallies.items():
-        if count.kept < wanted:
+        if count.kept < least:
             progress.warn(
-                f"label {label!r} has {count.kept} of {wanted} synthetic examples: {count.acceptance_rate:.0%} of "
-                f"{count.written} candidates were kept. A clearer description of the label or more varied examples "
-                "help most; --set generate.max_candidates_per_label=... writes more."
+                f"label {label!r} has {count.kept} of {wanted} synthetic examples, though {count.written} candidates were "
+                "written for it. A clearer description of the label or more varied examples help most; "
+                "--set generate.max_candidates_per_label=... writes more."
             )

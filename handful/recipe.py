@@ -39,8 +39,8 @@ class GenerateRecipe:
     """How the LLM writes candidates (paper, section 3: sampling, temperature 1.0, top_k 50, 1 or 2 beams)."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT_KEYS
-    synthetic_per_label: int = 21
-    """N: how many kept examples each label should get."""
+    synthetic_per_label: int = 64
+    """N: how many synthetic examples each label should get; the paper has 21."""
     temperature: float = 1.0
     """Softmax temperature; lower is safer and more alike."""
     top_k: int = 50
@@ -49,8 +49,8 @@ class GenerateRecipe:
     """1 samples plainly; 2 and more is beam-sampling: slower, likelier texts."""
     max_new_tokens: int = 128
     """Upper limit of a text; the texts are also held to twice the longest real example."""
-    demonstrations_per_prompt: int | None = 2
-    """How many examples of the label stand in one prompt, drawn anew for each batch; none means all."""
+    demonstrations_per_prompt: int | None = 4
+    """At most so many examples of the label stand in one prompt, drawn anew for each batch; null means all."""
     describe_label: bool = True
     """Whether the prompt gives the label's description."""
     attributes: Literal["none", "task", "llm"] = "none"
@@ -63,7 +63,7 @@ class GenerateRecipe:
     """Texts per prompt; the unit that is saved."""
     max_rounds: int = 6
     """Stop after this many rounds of writing and filtering."""
-    max_candidates_per_label: int = 256
+    max_candidates_per_label: int = 96
     """Stop asking for a label after this many candidates."""
     max_seconds: float | None = None
     """Stop writing after this many seconds; the result then depends on the machine's speed."""
@@ -98,16 +98,26 @@ class FilterRecipe:
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT_KEYS
     method: Literal["agreement", "random", "none"] = "agreement"
-    """`agreement`: the LLM's own label must be the intended one; `random` and `none` are the ablations."""
-    cross_fit: bool = True
-    """Judge a candidate only with demonstrations that did not stand in its prompt."""
-    calibration: Literal["none", "mean", "match"] = "match"
+    """`agreement`: the judge's label must be the intended one; `random` and `none` are the ablations."""
+    judge: Literal["in_context", "tuned"] = "tuned"
+    """Who judges: the LLM `in_context` (the paper), or the LLM `tuned` to label with the real examples in context."""
+    judges: int = 3
+    """How many judges label each candidate; the mean of their probabilities counts."""
+    judge_steps: int = 20
+    """Optimizer steps of a tuned judge: each shows half of the examples and asks for the others."""
+    judge_learning_rate: float = 5e-4
+    """Peak learning rate of a tuned judge."""
+    judge_temperature: float = 1.0
+    """What the log-probabilities of each judge are divided by: above 1 they are taken to be less sure than they say."""
+    cross_fit: bool = False
+    """Show the writer half of the examples at a time, and a judge in context the other half."""
+    calibration: Literal["none", "mean", "match"] = "none"
     """How the judge's label prior, estimated on the candidates, is taken out (see `calibration.py`)."""
     min_margin: float = 0.0
     """The intended label must lead the best other label by this much probability."""
-    relabel: bool = False
+    relabel: bool = True
     """Keep a candidate under the judge's label where the judge disagrees clearly, instead of dropping it."""
-    relabel_margin: float = 0.5
+    relabel_margin: float = 0.0
     """How clearly: lead of the judge's label, in probability."""
     min_words: int = 2
     """Shorter candidates are malformed."""
@@ -116,7 +126,16 @@ class FilterRecipe:
     near_duplicate: float = 0.7
     """Jaccard similarity of word 3-grams from which two texts are the same."""
 
+    @property
+    def least_shots(self) -> int:
+        """Examples that every label must have."""
+        return 2 if self.cross_fit or self.judge == "tuned" else 1
+
     def __post_init__(self) -> None:
+        _require(self.judges >= 1, "filter.judges must be at least 1", self.judges)
+        _require(self.judge_temperature > 0, "filter.judge_temperature must be above 0", self.judge_temperature)
+        _require(self.judge_steps >= 1, "filter.judge_steps must be at least 1", self.judge_steps)
+        _require(self.judge_learning_rate > 0, "filter.judge_learning_rate must be above 0", self.judge_learning_rate)
         _require(0 <= self.min_margin <= 1, "filter.min_margin must be in [0, 1]", self.min_margin)
         _require(0 <= self.relabel_margin <= 1, "filter.relabel_margin must be in [0, 1]", self.relabel_margin)
         _require(0 < self.near_duplicate <= 1, "filter.near_duplicate must be in (0, 1]", self.near_duplicate)
@@ -139,13 +158,13 @@ class TrainRecipe:
     """Dropout before the update."""
     lora_target_modules: Literal["all-linear", "attention"] = "all-linear"
     """Which linear layers get an update."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     """Peak learning rate."""
     epochs: int = 8
     """Passes over the training set; fewer if they take more than `max_steps`."""
     min_steps: int = 60
     """At least this many optimizer steps: few examples get more epochs."""
-    max_steps: int | None = 300
+    max_steps: int | None = 200
     """At most this many optimizer steps, though one whole epoch and `min_steps`: many examples get fewer epochs."""
     batch_size: int = 8
     """Examples per optimizer step, over all processes."""
@@ -161,7 +180,7 @@ class TrainRecipe:
     """Weight of a real example; a synthetic one has its verdict's weight."""
     layers: int | None = None
     """Keep only so many of the model's lowest layers in the classifier: faster, less accurate; null keeps all."""
-    soft_targets: bool = False
+    soft_targets: bool = True
     """Train on the judge's label probabilities instead of the one label."""
 
     def __post_init__(self) -> None:
@@ -219,8 +238,14 @@ PRESETS: dict[str, Recipe] = {
     # The paper's settings to the letter; only what is exactly equivalent is done faster.
     "paper": Recipe(
         name="paper",
-        generate=GenerateRecipe(demonstrations_per_prompt=None, describe_label=False, max_rounds=20),
-        filter=FilterRecipe(cross_fit=False, calibration="none", near_duplicate=1.0),
+        generate=GenerateRecipe(
+            synthetic_per_label=21,
+            demonstrations_per_prompt=None,
+            describe_label=False,
+            max_rounds=20,
+            max_candidates_per_label=256,
+        ),
+        filter=FilterRecipe(judge="in_context", judges=1, relabel=False, near_duplicate=1.0),
         train=TrainRecipe(
             loss="next_token",
             lora_dropout=0.1,
@@ -233,18 +258,21 @@ PRESETS: dict[str, Recipe] = {
             schedule="constant",
             max_grad_norm=None,
             real_weight=1.0,
+            soft_targets=False,
         ),
     ),
     "fast": dataclasses.replace(
         _DEFAULT,
         name="fast",
-        generate=GenerateRecipe(synthetic_per_label=10, max_rounds=2, batch_size=16),
-        train=TrainRecipe(epochs=5, min_steps=40),
+        generate=GenerateRecipe(synthetic_per_label=24, max_candidates_per_label=32),
+        filter=FilterRecipe(judges=1),
+        train=TrainRecipe(epochs=5, min_steps=40, max_steps=100),
     ),
     "accurate": dataclasses.replace(
         _DEFAULT,
         name="accurate",
-        generate=GenerateRecipe(synthetic_per_label=60, max_rounds=12, max_candidates_per_label=600),
-        train=TrainRecipe(epochs=16, max_steps=None),
+        generate=GenerateRecipe(synthetic_per_label=128, max_candidates_per_label=192),
+        filter=FilterRecipe(judges=7),
+        train=TrainRecipe(max_steps=600),
     ),
 }

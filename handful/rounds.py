@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from handful.attributes import given_attributes, propose_topics
 from handful.demonstrations import split_folds
-from handful.filter import judge_candidates
 from handful.generate import Batch, generate_candidates
 from handful.job import Job
+from handful.judge import Judge, joint_scores, open_judge
 from handful.progress import Progress, stop_if_asked
 from handful.records import Attribute, Candidate, Example, LabelScores
 from handful.run import Run, fingerprint
@@ -50,9 +51,25 @@ def write_round(
 
 
 def judge_round(
-    job: Job, run: Run, round_index: int, candidates: Sequence[Candidate], progress: Progress
+    job: Job,
+    run: Run,
+    round_index: int,
+    candidates: Sequence[Candidate],
+    adapter_of: Callable[[int], Mapping[str, bytes]],
+    progress: Progress,
 ) -> list[LabelScores]:
-    """Let the LLM score every label for the candidates of a round that passed screening.
+    """Let the judges score every label for the candidates of a round that passed screening.
+
+    Args:
+        job: Task, recipe, seed and base model.
+        run: Where finished pieces are saved.
+        round_index: Which round.
+        candidates: What is judged.
+        adapter_of: Returns what `tune_judge` returns for a judge; called when a piece of it is not on disk.
+        progress: Hears of it.
+
+    Returns:
+        What they say together, a row per candidate.
 
     Raises:
         Interrupted: The progress asked to stop; finished pieces are saved.
@@ -60,14 +77,26 @@ def judge_round(
     """
     # Those of one fold share a prompt prefix.
     in_order = sorted(candidates, key=lambda candidate: candidate.fold)
-    progress.start(f"check, round {round_index + 1}", len(in_order), "texts")
-    scores: list[LabelScores] = []
-    for start in range(0, len(in_order), _JUDGED_AT_ONCE):
-        stop_if_asked(progress)
-        part = in_order[start : start + _JUDGED_AT_ONCE]
-        scores += _judged(job, run, f"scores-{round_index}-{start // _JUDGED_AT_ONCE}", part, progress)
-    progress.finish(f"{len(in_order)} candidates checked")
-    return scores
+    parts = [in_order[start : start + _JUDGED_AT_ONCE] for start in range(0, len(in_order), _JUDGED_AT_ONCE)]
+    settings = job.recipe.filter
+    of_judges: list[list[LabelScores]] = []
+    for index in range(settings.judges):
+        names = [f"scores-{round_index}-{index}-{piece}" for piece in range(len(parts))]
+        if not all(map(run.has_step, names, [_judge_inputs(job, part) for part in parts])):
+            adapter_of(index)  # has a stage of its own, so before this one begins
+        judge = functools.cache(functools.partial(_opened, job, index, adapter_of))
+        which = f", judge {index + 1}" if settings.judges > 1 else ""
+        progress.start(f"check, round {round_index + 1}{which}", len(in_order), "texts")
+        of_judges.append([])
+        for name, part in zip(names, parts, strict=True):
+            stop_if_asked(progress)
+            of_judges[-1] += _judged(job, run, name, part, judge, progress)
+        progress.finish(f"{len(in_order)} candidates checked")
+    return joint_scores(of_judges, settings.judge_temperature)
+
+
+def _opened(job: Job, index: int, adapter_of: Callable[[int], Mapping[str, bytes]]) -> Judge:
+    return open_judge(job, index, adapter_of(index))
 
 
 def _groups(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
@@ -131,18 +160,23 @@ def _written(
     return candidates
 
 
-def _judged(job: Job, run: Run, name: str, part: Sequence[Candidate], progress: Progress) -> list[LabelScores]:
+def _judged(
+    job: Job, run: Run, name: str, part: Sequence[Candidate], judge: Callable[[], Judge], progress: Progress
+) -> list[LabelScores]:
     done = progress.skip
 
     def work() -> list[dict[str, Any]]:
         nonlocal done
         done = progress.advance
-        return [s.to_row() for s in judge_candidates(job.llm(), job.task, job.recipe, part, _folds(job), job.seed)]
+        return [scores.to_row() for scores in judge()(part)]
 
-    inputs = [_inputs(job), [candidate.to_row() for candidate in part]]
-    scores = [LabelScores.from_row(row) for row in run.step(name, inputs, work)]
+    scores = [LabelScores.from_row(row) for row in run.step(name, _judge_inputs(job, part), work)]
     done(len(part))
     return scores
+
+
+def _judge_inputs(job: Job, part: Sequence[Candidate]) -> list[object]:
+    return [_inputs(job), [candidate.to_row() for candidate in part]]
 
 
 def _folds(job: Job) -> tuple[tuple[Example, ...], ...]:

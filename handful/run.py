@@ -76,8 +76,10 @@ class Run:
             raise RunError("reads back other than it was written", where=str(path), mend="Check the disk")
         return rows
 
-    def has_step(self, name: str) -> bool:
-        """Return whether a stage of this name has been finished, for whatever inputs."""
+    def has_step(self, name: str, inputs: object = None) -> bool:
+        """Return whether a stage of this name has been finished; without `inputs`, for whatever inputs."""
+        if inputs is not None:
+            return self._internal(name, f"-{fingerprint(inputs)}.jsonl").exists()
         return any(self._internal(name, "").parent.glob(f"{name}-*.jsonl"))
 
     def _internal(self, name: str, suffix: str) -> Path:

@@ -25,7 +25,8 @@ from handful.adapter_loss import AdapterLoss, EncodedRow
 from handful.errors import Interrupted, RunError
 from handful.llm.label_trie import LabelTrie, build_label_trie
 from handful.llm.loading import LoadedModel
-from handful.prompts import classification_prompt, encode, encode_text
+from handful.prompts import Segment, classification_prompt, encode, encode_text
+from handful.records import TrainingExample
 from handful.seeding import derive_seed, stream
 from handful.training_plan import CheckpointStore, TrainingPlan
 
@@ -60,7 +61,7 @@ def train_adapter(
     """
     accelerator = Accelerator(cpu=loaded.device.type == "cpu", mixed_precision="no")
     trie = _trie(loaded, plan)
-    examples = _encode_rows(loaded, plan, trie)
+    batches = _batches(loaded, plan, trie)
     network = AdapterLoss(_with_lora(loaded, plan), trie, plan.train)
     optimizer = torch.optim.AdamW(
         [p for p in network.parameters() if p.requires_grad],
@@ -73,8 +74,7 @@ def train_adapter(
     interval = math.ceil(plan.n_steps / _CHECKPOINTS)
     network_ready.train()
     for step in range(done, plan.n_steps):
-        rows = _rows_of_step(plan, step)
-        loss = _take_step(accelerator, network_ready, optimizer_ready, [examples[i] for i in rows], plan, step)
+        loss = _take_step(accelerator, network_ready, optimizer_ready, batches(step), plan, step)
         if not math.isfinite(loss):
             raise RunError(
                 f"the training loss became {loss} at step {step + 1} of {plan.n_steps}",
@@ -83,7 +83,7 @@ def train_adapter(
         if not accelerator.is_main_process:
             continue
         stop = on_step is not None and on_step(step + 1, plan.n_steps, loss)
-        if checkpoints is not None and (stop or (step + 1) % interval == 0):
+        if checkpoints is not None and (stop or (step + 1) % interval == 0 or step + 1 == plan.n_steps):
             checkpoints.save(_checkpoint(network, optimizer, step + 1))
         if stop:
             raise Interrupted(f"training stopped after step {step + 1} of {plan.n_steps}")
@@ -96,21 +96,28 @@ def _trie(loaded: LoadedModel, plan: TrainingPlan) -> LabelTrie:
     return build_label_trie(ids, encode_text("\n", loaded.tokenizer))
 
 
-def _encode_rows(loaded: LoadedModel, plan: TrainingPlan, trie: LabelTrie) -> list[EncodedRow]:
-    end = encode_text("\n", loaded.tokenizer)
-    encoded = []
-    for row in plan.rows:
-        label = plan.labels.index(row.label)
-        target = (*encode_text(plan.targets[label], loaded.tokenizer), *end)
-        prompt = encode(
-            classification_prompt(plan.prefix, row.text, plan.prompt.format),
-            loaded.tokenizer,
-            max_text_tokens=plan.prompt.max_text_tokens,
-            context_length=loaded.context_length - max(len(target), trie.n_nodes),
-        )
-        hard = tuple(float(index == label) for index in range(len(plan.labels)))
-        encoded.append(EncodedRow(prompt, target, row.label_probabilities or hard, row.weight))
-    return encoded
+def _batches(loaded: LoadedModel, plan: TrainingPlan, trie: LabelTrie) -> Callable[[int], list[EncodedRow]]:
+    """Encode all there is to be learnt, to know at once what does not fit; return what gives the batch of a step."""
+    if plan.episodes:
+        steps = [[_encode_row(loaded, plan, trie, e.prefix, row) for row in e.rows] for e in plan.episodes]
+        return steps.__getitem__
+    examples = [_encode_row(loaded, plan, trie, plan.prefix, row) for row in plan.rows]
+    return lambda step: [examples[index] for index in _rows_of_step(plan, step)]
+
+
+def _encode_row(
+    loaded: LoadedModel, plan: TrainingPlan, trie: LabelTrie, prefix: tuple[Segment, ...], row: TrainingExample
+) -> EncodedRow:
+    label = plan.labels.index(row.label)
+    target = (*encode_text(plan.targets[label], loaded.tokenizer), *encode_text("\n", loaded.tokenizer))
+    prompt = encode(
+        classification_prompt(prefix, row.text, plan.prompt.format),
+        loaded.tokenizer,
+        max_text_tokens=plan.prompt.max_text_tokens,
+        context_length=loaded.context_length - max(len(target), trie.n_nodes),
+    )
+    hard = tuple(float(index == label) for index in range(len(plan.labels)))
+    return EncodedRow(prompt, target, row.label_probabilities or hard, row.weight)
 
 
 def _with_lora(loaded: LoadedModel, plan: TrainingPlan) -> Any:

@@ -24,6 +24,14 @@ class CheckpointStore(Protocol):
 
 
 @dataclass(frozen=True)
+class Episode:
+    """One step of an in-context tuning: what its prompt shows, and the texts it asks for."""
+
+    prefix: tuple[Segment, ...]
+    rows: tuple[TrainingExample, ...]
+
+
+@dataclass(frozen=True)
 class TrainingPlan:
     """What is to be learnt, in the words of the classifier that will use it."""
 
@@ -35,6 +43,8 @@ class TrainingPlan:
     train: TrainRecipe
     prompt: PromptRecipe
     seed: int
+    episodes: tuple[Episode, ...] = ()
+    """If any, each is a step, with a prefix and rows of its own, instead of epochs of `rows` behind `prefix`."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -49,5 +59,7 @@ class TrainingPlan:
     @property
     def n_steps(self) -> int:
         """Optimizer steps in all: the epochs', or `max_steps`, but one whole epoch and `min_steps` at least."""
+        if self.episodes:
+            return len(self.episodes)
         steps, most = self.epochs * self.steps_per_epoch, self.train.max_steps
         return steps if most is None else min(steps, max(most, self.steps_per_epoch, self.train.min_steps))

@@ -29,7 +29,8 @@ def training_rows(
 ) -> list[TrainingExample]:
     """Return real examples followed by the first N accepted candidates of each label, labels balanced by weight.
 
-    Every label has the same total weight, so that a label for which little was kept is not learnt as rare.
+    Every label has the same total weight, so that a label for which little was kept is not learnt as rare. Without the
+    judge (`filter.method` random or none) texts have the label they were written for, not its probabilities.
     """
     texts = {candidate.id: candidate.text for candidate in candidates}
     accepted: dict[str, list[Verdict]] = defaultdict(list)
@@ -37,9 +38,10 @@ def training_rows(
         if verdict.decision != "rejected":
             accepted[verdict.label].append(verdict)
     rows = real_rows(task, recipe)
+    judged = recipe.train.soft_targets and recipe.filter.method == "agreement"
     for label in task.label_names:
         for verdict in accepted[label][: recipe.generate.synthetic_per_label]:
-            soft = verdict.label_probabilities if recipe.train.soft_targets else ()
+            soft = verdict.label_probabilities if judged else ()
             rows.append(TrainingExample(texts[verdict.candidate_id], label, "synthetic", verdict.weight, soft))
     return _balanced(rows)
 

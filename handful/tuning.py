@@ -13,6 +13,7 @@ from handful.calibration import FloatArray, estimate_shift
 from handful.classifier import Classifier
 from handful.classifier_files import ClassifierSpec, classifier_files, classifier_spec
 from handful.job import Job
+from handful.llm.protocol import LLM
 from handful.progress import Progress
 from handful.recipe import Recipe
 from handful.records import Example, TrainingExample
@@ -69,7 +70,13 @@ def train_files(
     job: Job, rows: Sequence[TrainingExample], run: Run, progress: Progress, *, stage: str
 ) -> dict[str, bytes]:
     """Train an adapter for the job's prompt, resuming from the run's checkpoints, and return its files."""
-    plan = training_plan(job, rows)
+    return follow_plan(job, training_plan(job, rows), run, progress, stage=stage, key=checkpoint_key(job, rows, stage))
+
+
+def follow_plan(
+    job: Job, plan: TrainingPlan, run: Run, progress: Progress, *, stage: str, key: str
+) -> dict[str, bytes]:
+    """Train as a plan says, resuming from the checkpoints that the run has under `key`; return the adapter's files."""
     last_loss, last_step = 0.0, 0
     progress.start(stage, plan.n_steps, "steps")
 
@@ -81,18 +88,24 @@ def train_files(
         last_loss, last_step = loss, step
         return progress.stop_requested()
 
-    files = job.engine.train(plan, _RunCheckpoints(run, checkpoint_key(job, rows, stage)), on_step)
-    progress.finish(f"{plan.n_steps} steps on {len(rows)} examples, last loss {last_loss:.3f}")
+    files = job.engine.train(plan, _RunCheckpoints(run, key), on_step)
+    loss = f", last loss {last_loss:.3f}" if last_step else ""
+    progress.finish(f"{plan.n_steps} steps on {len(plan.rows)} examples{loss}")
     return files
 
 
 def tuned_classifier(job: Job, files: Mapping[str, bytes]) -> Classifier:
     """Return a classifier of the job's prompt from adapter files that are not in a directory."""
     spec = job_spec(job)
+    return Classifier(tuned_llm(job, files, layers=spec.layers), spec)
+
+
+def tuned_llm(job: Job, files: Mapping[str, bytes], *, layers: int | None = None) -> LLM:
+    """Return the base model with an adapter from files that are not in a directory."""
     with tempfile.TemporaryDirectory() as folder:
         for name, data in files.items():
             (Path(folder) / name).write_bytes(data)
-        return Classifier.tuned_by(job.engine, Path(folder), spec)
+        return job.engine.tuned(Path(folder), max_text_tokens=job.recipe.prompt.max_text_tokens, layers=layers)
 
 
 @dataclass(frozen=True)

@@ -166,8 +166,8 @@ TASK_FAULTS: dict[str, tuple[Callable[[], None], str]] = {
     "too few examples": (
         rows_with("blue sky,beta\n", ""),
         "task.yaml: each label needs at least 2 examples; there are 'alpha' 2, 'beta' 1. Add examples of 'beta'. "
-        "Recipe 'default' judges a text with other examples than it was written from; with one example per label, "
-        "pass --set filter.cross_fit=false.",
+        "Recipe 'default' shows its judge half of a label's examples at a time; with one example per label, "
+        "pass --set filter.judge=in_context.",
     ),
     "same text twice": (
         rows_with("blue sea", "red fox"),

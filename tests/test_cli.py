@@ -193,8 +193,8 @@ def test_the_test_sample_depends_on_the_number_alone() -> None:
     assert limit_test(task, 100) is task
 
 
-def test_one_example_per_label_is_enough_without_cross_fitting() -> None:
-    result = handful("run", "task.yaml", *SCRIPTED, "--shots-per-label", "1", "--set", "filter.cross_fit=false")
+def test_one_example_per_label_is_enough_for_a_judge_in_context() -> None:
+    result = handful("run", "task.yaml", *SCRIPTED, "--shots-per-label", "1", "--set", "filter.judge=in_context")
     assert result.code == 0, result.err
 
 

@@ -42,6 +42,8 @@ def test_judge_is_never_shown_the_writers_fold() -> None:
         shown = judge_demonstrations(folds, written_from, 0)
         assert not set(shown) & set(folds[written_from])
         assert set(shown) == set(folds[1 - written_from])
+        assert set(judge_demonstrations(folds, written_from, 0, 1)) == set(shown)
+    assert any(judge_demonstrations(folds, 0, s, 1) != judge_demonstrations(folds, 0, s) for s in range(5))
 
 
 def test_one_fold_judges_with_all() -> None:

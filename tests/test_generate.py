@@ -106,11 +106,6 @@ def test_token_limit_is_twice_the_longest_example() -> None:
     assert max_new_tokens(llm, task, small_recipe("generate.max_new_tokens=9")) == 9
 
 
-@pytest.mark.parametrize(("kept", "n", "rate"), [(0, 0, 0.0), (1, 4, 0.25)])
-def test_acceptance_rate(kept: int, n: int, rate: float) -> None:
-    assert Tally(n, kept).acceptance_rate == rate
-
-
 def test_each_batch_asks_for_drawn_attributes() -> None:
     task, recipe, llm = two_label_task(), small_recipe("generate.attributes=task"), RecordingLLM()
     folds = split_folds(task, 0, cross_fit=True)

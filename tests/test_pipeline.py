@@ -59,7 +59,8 @@ def test_reaches_n_per_label_and_publishes_everything(tmp_path: Path) -> None:
     assert {p.name for p in (tmp_path / "run" / "adapter").iterdir()} == {
         "scripted_adapter.json", "handful.json", "README.md", "SHA256SUMS",
     }  # fmt: skip
-    assert listener.stages[:2] == ["write, round 1", "check, round 1"]
+    assert listener.stages[:3] == ["write, round 1", "tune judge 1", "check, round 1, judge 1"]
+    assert not list((tmp_path / "run" / "steps").glob("*checkpoint*"))
     assert listener.stages[-1] == "evaluate lora_synthetic"
 
 
@@ -155,11 +156,16 @@ def test_budget_stops_and_names_the_starving_label(tmp_path: Path) -> None:
     assert len(listener.warnings) == 2
     kept = outcome.tallies["good"].kept
     assert f"label 'good' has {kept} of 30 synthetic examples" in listener.warnings[0]
-    assert "of 20 candidates were kept" in listener.warnings[0]
+    assert "though 20 candidates were written for it" in listener.warnings[0]
 
 
 def test_rounds_are_bounded(tmp_path: Path) -> None:
-    overrides = ("generate.synthetic_per_label=60", "generate.max_candidates_per_label=1000", "generate.max_rounds=2")
+    overrides = (
+        "generate.synthetic_per_label=60",
+        "generate.max_candidates_per_label=1000",
+        "generate.max_rounds=2",
+        "filter.relabel=false",
+    )
     listener = Listener()
     run(tmp_path / "run", job_of(two_label_task(), RecordingEngine(), *overrides), until="filter", listener=listener)
     assert [s for s in listener.stages if s.startswith("write")] == ["write, round 1", "write, round 2"]

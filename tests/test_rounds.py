@@ -1,18 +1,28 @@
 from __future__ import annotations
 
+import functools
 import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from handful.errors import Interrupted
 from handful.generate import Batch
+from handful.judge import tune_judge
 from handful.records import Candidate
 from handful.rounds import judge_round, write_round
 from handful.run import open_run
 from tests.toys import Listener, RecordingEngine, job_of, two_label_task
 
 MANIFEST: dict[str, dict[str, str]] = {"identity": {}, "environment": {}}
+
+
+def in_context(index: int) -> dict[str, bytes]:
+    """What `tune_judge` returns for a judge in context."""
+    return {}
+
+
 BATCHES = [Batch(0, label, index, index % 2, 8) for label in ("good", "bad") for index in range(15)]
 
 
@@ -44,16 +54,16 @@ def test_an_interrupted_round_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
 def test_judging_scores_every_candidate_once(tmp_path: Path) -> None:
     engine, listener = RecordingEngine(), Listener()
-    job = job_of(two_label_task(), engine)
+    job = job_of(two_label_task(), engine, "filter.judge=in_context", "filter.judges=1")
     candidates = [Candidate(f"0-0-{i}", f"text {i}", "good", i, "p", i % 2) for i in range(150)]
     with open_run(tmp_path / "run", MANIFEST) as run:
-        scores = judge_round(job, run, 0, candidates, listener)
+        scores = judge_round(job, run, 0, candidates, in_context, listener)
         calls = len(engine.recorder.scored)
-        assert judge_round(job, run, 0, candidates, Listener()) == scores
+        assert judge_round(job, run, 0, candidates, in_context, Listener()) == scores
         assert len(engine.recorder.scored) == calls
         # Other texts under the same ids are other inputs.
         changed = [Candidate(c.id, c.text + "!", c.intended_label, c.seed, c.prompt_id, c.fold) for c in candidates]
-        assert judge_round(job, run, 0, changed, Listener()) != scores
+        assert judge_round(job, run, 0, changed, in_context, Listener()) != scores
     assert sorted(s.candidate_id for s in scores) == sorted(c.id for c in candidates)
     assert listener.advanced == 150
     assert all(len(s.log_probs) == 2 for s in scores)
@@ -64,20 +74,23 @@ def test_judging_scores_every_candidate_once(tmp_path: Path) -> None:
 
 def test_judging_stops_between_pieces_and_goes_on(tmp_path: Path) -> None:
     engine = RecordingEngine()
-    job = job_of(two_label_task(), engine)
+    job = job_of(two_label_task(), engine, "filter.judge=in_context", "filter.judges=1")
     candidates = [Candidate(f"0-0-{i}", f"text {i}", "good", i, "p") for i in range(150)]
     with open_run(tmp_path / "run", MANIFEST) as run:
         with pytest.raises(Interrupted):
-            judge_round(job, run, 0, candidates, Listener(stop_at=2))
+            judge_round(job, run, 0, candidates, in_context, Listener(stop_at=2))
         assert 0 < sum(map(len, engine.recorder.scored)) < 150
-        assert len(judge_round(job, run, 0, candidates, Listener())) == 150
+        assert len(judge_round(job, run, 0, candidates, in_context, Listener())) == 150
     assert sum(map(len, engine.recorder.scored)) == 150
 
 
 def test_a_round_without_candidates_to_judge(tmp_path: Path) -> None:
     engine = RecordingEngine()
     with open_run(tmp_path / "run", MANIFEST) as run:
-        assert judge_round(job_of(two_label_task(), engine), run, 0, [], Listener()) == []
+        assert (
+            judge_round(job_of(two_label_task(), engine, "filter.judge=in_context"), run, 0, [], in_context, Listener())
+            == []
+        )
     assert engine.calls == 0
 
 
@@ -104,3 +117,20 @@ def test_the_llm_is_asked_for_topics_once(tmp_path: Path) -> None:
     asked = [prompts for prompts, _, _ in engine.recorder.generated if "Different topics" in str(prompts[0].prefix[0])]
     assert len(asked) == 1
     assert len(asked[0]) == 2 * 2 * 4
+
+
+def test_several_judges_are_tuned_one_by_one_and_heard_together(tmp_path: Path) -> None:
+    engine, listener = RecordingEngine(), Listener()
+    job = job_of(two_label_task(), engine, "filter.judges=2", "filter.judge_steps=4")
+    candidates = [Candidate(f"0-0-{i}", f"lovely {i}", "good", i, "p", i % 2) for i in range(10)]
+    with open_run(tmp_path / "run", MANIFEST) as run:
+        adapter_of = functools.cache(lambda index: tune_judge(job, index, run, listener))
+        scores = judge_round(job, run, 0, candidates, adapter_of, listener)
+        stages = ["tune judge 1", "check, round 1, judge 1", "tune judge 2", "check, round 1, judge 2"]
+        assert listener.stages == stages
+        assert engine.trained == [4, 4]
+        again = judge_round(job, run, 0, candidates, lambda index: pytest.fail("on disk"), Listener())
+    assert again == scores
+    assert [score.candidate_id for score in scores] == [c.id for c in sorted(candidates, key=lambda c: c.fold)]
+    for score in scores:
+        assert np.exp(score.log_probs).sum() == pytest.approx(1)

@@ -16,6 +16,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from handful.errors import Interrupted, ModelError, RunError
+from handful.in_context_tuning import tuning_plan
 from handful.llm.engine import open_engine
 from handful.llm.loading import LoadedModel, load_model, with_adapter
 from handful.llm.local import LocalLLM
@@ -26,7 +27,7 @@ from handful.task import Task
 from handful.train import train_adapter
 from handful.training_plan import TrainingPlan
 from tests.llm.reference import plain_scores
-from tests.toys import MemoryStore, single_token_task, two_label_task
+from tests.toys import MemoryStore, single_token_task, small_recipe, two_label_task
 
 TEXTS = ("lovely warm film", "dull", "the cold plot was boring and long and dull", "funny", "warm")
 LABELS = ("good", "bad", "bad", "good", "good")
@@ -104,6 +105,20 @@ def test_next_token_loss_is_the_written_out_one(tiny_model_dir: Path) -> None:
     assert losses_of(tiny_model_dir, plan) == pytest.approx([total / sum(WEIGHTS)], abs=1e-5)
 
 
+def test_every_episode_is_a_step_behind_its_own_prompt(tiny_model_dir: Path) -> None:
+    task = TASKS["multi"]
+    plan = replace(tuning_plan(task, small_recipe("filter.judge_steps=3"), 0), train=TrainRecipe(learning_rate=1e-9))
+    llm = LocalLLM(load_model(str(tiny_model_dir), device="cpu"))
+    expected = []
+    for episode in plan.episodes:
+        prompts = [classification_prompt(episode.prefix, row.text) for row in episode.rows]
+        rows = torch.tensor(llm.score(prompts, plan.targets)).log_softmax(-1)
+        gold = torch.tensor([plan.labels.index(row.label) for row in episode.rows])
+        expected.append(float(torch.nn.functional.nll_loss(rows, gold)))
+    assert losses_of(tiny_model_dir, plan) == pytest.approx(expected, abs=1e-5)
+    assert len(set(expected)) == 3
+
+
 @pytest.mark.parametrize("loss", ["label", "next_token"])
 @pytest.mark.parametrize("name", TASKS)
 def test_a_step_on_packed_rows_is_the_step_on_single_rows(
@@ -131,7 +146,14 @@ def test_the_same_training_gives_the_same_bytes(tiny_model_dir: Path, dropout: f
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
 @pytest.mark.parametrize("loss", ["label", "next_token"])
 def test_resumed_training_gives_the_same_bytes(tiny_model_dir: Path, dropout: float, loss: str) -> None:
-    plan = plan_of(lora_dropout=dropout, loss=loss)
+    require_same_after_resuming(tiny_model_dir, plan_of(lora_dropout=dropout, loss=loss))
+
+
+def test_resumed_tuning_in_context_gives_the_same_bytes(tiny_model_dir: Path) -> None:
+    require_same_after_resuming(tiny_model_dir, tuning_plan(two_label_task(), small_recipe("filter.judge_steps=6"), 0))
+
+
+def require_same_after_resuming(tiny_model_dir: Path, plan: TrainingPlan) -> None:
     whole = trained(tiny_model_dir, plan)
     assert plan.n_steps == 6
     for at in (1, 3, 6):

@@ -55,9 +55,12 @@ def test_labels_weigh_the_same(n_good: int) -> None:
 
 def test_soft_targets_only_if_asked() -> None:
     candidates, verdicts = case(("good", "kept", "good"))
-    hard = training_rows(two_label_task(), small_recipe(), candidates, verdicts)
+    hard = training_rows(two_label_task(), small_recipe("train.soft_targets=false"), candidates, verdicts)
     soft = training_rows(two_label_task(), small_recipe("train.soft_targets=true"), candidates, verdicts)
     assert {row.label_probabilities for row in hard} == {()}
+    for ablation in ("none", "random"):  # does not hear the judge
+        recipe = small_recipe("train.soft_targets=true", f"filter.method={ablation}")
+        assert training_rows(two_label_task(), recipe, candidates, verdicts) == hard
     assert [row.label_probabilities for row in soft] == [()] * 8 + [(0.75, 0.25)]
 
 

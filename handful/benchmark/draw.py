@@ -58,11 +58,12 @@ class Draw:
         """Return what a method's adapter is tuned on; the ablations choose among the same candidates."""
         if method.trained_on == "real":
             return real_rows(job.task, job.recipe)
-        written, verdicts = self.written, self.written.verdicts
+        written, verdicts, recipe = self.written, self.written.verdicts, job.recipe
         if method.filter_method is not None:
-            recipe = dataclasses.replace(job.recipe.filter, method=method.filter_method)
-            verdicts = decide(job.task, written.candidates, written.rejected, written.scores, recipe, job.seed)
-        return training_rows(job.task, job.recipe, written.candidates, verdicts)
+            ablation = dataclasses.replace(recipe.filter, method=method.filter_method)
+            recipe = dataclasses.replace(recipe, filter=ablation)
+            verdicts = decide(job.task, written.candidates, written.rejected, written.scores, ablation, job.seed)
+        return training_rows(job.task, recipe, written.candidates, verdicts)
 
 
 def draw_directory(cell: Cell) -> Path:

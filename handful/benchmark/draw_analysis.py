@@ -49,7 +49,8 @@ def analysed(cell: Cell, run: Run, progress: Progress) -> list[dict[str, Any]]:
             "synthetic_per_label": cell.handful().recipe.generate.synthetic_per_label,
             "n_candidates": len(candidates),
             "n_judged": sum(bool(verdict.label_probabilities) for verdict in verdicts),
-            "n_kept": sum(verdict.decision != "rejected" for verdict in verdicts),
+            "n_kept": sum(verdict.decision == "kept" for verdict in verdicts),
+            "n_relabelled": sum(verdict.decision == "relabelled" for verdict in verdicts),
             "acceptance": {label: _row(share) for label, share in acceptance(candidates, verdicts, labels).items()},
             "confusions": filter_confusions(candidates, verdicts, labels),
             "precision": _precision(candidates, verdicts, oracle, labels),
@@ -89,7 +90,8 @@ def _precision(
         return None
     found = filter_precision(candidates, verdicts, oracle, labels)
     by_label = {label: {"before": _row(b), "after": _row(a)} for label, (b, a) in found.by_label.items()}
-    return {"before": _row(found.before), "after": _row(found.after), "by_label": by_label}
+    totals = {"before": found.before, "after": found.after, "relabelled": found.relabelled}
+    return {**{name: _row(share) for name, share in totals.items()}, "by_label": by_label}
 
 
 def _diversity(cell: Cell, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> dict[str, Any]:

@@ -78,9 +78,8 @@ def estimate(job: Job, run: Run, n_folds: int, progress: Progress) -> Estimate:
         TaskError: A label has fewer examples than folds, or too few would be left.
     """
     tasks = folds_of(job.task, n_folds, job.seed)
-    least = 2 if job.recipe.filter.cross_fit else 1
     for task in tasks:
-        task.require_shots(least)
+        task.require_shots(job.recipe.filter.least_shots)
     plan = BenchmarkPlan(
         tasks=tuple(tasks),
         methods=tuple(METHODS[name] for name in _METHODS),

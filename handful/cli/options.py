@@ -79,11 +79,11 @@ class TaskOptions(RecipeOptions):
         if self.test_limit is not None:
             task = limit_test(task, self.test_limit)
         try:
-            task.require_shots(2 if recipe.filter.cross_fit else 1)
+            task.require_shots(recipe.filter.least_shots)
         except TaskError as error:
             why = (
-                f"Recipe {recipe.name!r} judges a text with other examples than it was written from; with one example "
-                "per label, pass --set filter.cross_fit=false."
+                f"Recipe {recipe.name!r} shows its judge half of a label's examples at a time; with one example per label, "
+                "pass --set filter.judge=in_context."
             )
             raise TaskError(error.message, where=error.where, mend=f"{error.mend} {why}") from None
         return task

@@ -46,7 +46,9 @@ class FilterPrecision:
     before: Share
     """Of all candidates that passed screening."""
     after: Share
-    """Of those kept, by the label they were kept under."""
+    """Of those the filter kept under the label they were asked for."""
+    relabelled: Share
+    """Of those kept under another label: how many have that one."""
     by_label: Mapping[str, tuple[Share, Share]]
     """Before and after, by label."""
 
@@ -105,12 +107,14 @@ def filter_precision(
     by_label = {}
     for label in labels:
         asked = [c for c, _ in screened if c.intended_label == label]
-        kept = [c for c, v in screened if v.decision != "rejected" and v.label == label]
+        kept = [c for c, v in screened if v.decision == "kept" and v.label == label]
         before, after = (Share(sum(oracle[c.id] == label for c in group), len(group)) for group in (asked, kept))
         by_label[label] = (before, after)
+    moved = [(c, v) for c, v in screened if v.decision == "relabelled"]
     return FilterPrecision(
         before=_total([before for before, _ in by_label.values()]),
         after=_total([after for _, after in by_label.values()]),
+        relabelled=Share(sum(oracle[c.id] == v.label for c, v in moved), len(moved)),
         by_label=by_label,
     )
 

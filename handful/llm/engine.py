@@ -90,6 +90,7 @@ class LocalEngine:
         from handful.llm.loading import lowest_layers, with_adapter
         from handful.llm.local import LocalLLM
 
+        _shared_llm.cache_clear()  # as in `train`
         loaded = with_adapter(lowest_layers(self.load(), layers), directory, merge=not self.load_in_4bit)
         return LocalLLM(loaded, max_text_tokens=max_text_tokens, precision=self.precision, keep_model=False)
 

@@ -119,7 +119,7 @@ def train_script(
     size = plan.train.batch_size
     for step in range(state["step"], plan.n_steps):
         at = (step % plan.steps_per_epoch) * size
-        for row in plan.rows[at : at + size]:
+        for row in plan.episodes[step].rows if plan.episodes else plan.rows[at : at + size]:
             counts[plan.targets[plan.labels.index(row.label)]].update(row.text.lower().split())
         stop = on_step(step + 1, plan.n_steps, 1 / (step + 1))
         if stop or (step + 1) % plan.steps_per_epoch == 0:

@@ -106,9 +106,11 @@ def _draws_table(draws: Sequence[Row]) -> Table:
                 cut(name, NAME_CHARS),
                 str(len(group)),
                 f"{sum(row['n_candidates'] for row in group):,}",
-                percent(sum(row["n_kept"] for row in group) / max(1, sum(row["n_judged"] for row in group))),
+                _share(group, "n_kept"),
+                _share(group, "n_relabelled"),
                 _pooled(precision, "before"),
                 _pooled(precision, "after"),
+                _pooled(precision, "relabelled"),
                 *(number(_average([entry[key] for entry in kept]), digits) for key, digits in _DIVERSITY.values()),
             ]
         )
@@ -116,11 +118,17 @@ def _draws_table(draws: Sequence[Row]) -> Table:
         "draws",
         "written",
         "kept",
+        "moved to another label",
         "right by the oracle, before the filter",
-        "after",
+        "of those kept",
+        "of those moved",
         *_DIVERSITY,
     ]
     return table("writing", columns, rows, "Each way of writing that was measured.")
+
+
+def _share(draws: Sequence[Row], counted: str) -> str:
+    return percent(sum(row[counted] for row in draws) / max(1, sum(row["n_judged"] for row in draws)))
 
 
 def _pooled(precision: Sequence[Row], when: str) -> str:
@@ -133,7 +141,9 @@ def _precision(draws: Sequence[Row], labels: Sequence[str]) -> Table:
         [cut(label, NAME_CHARS), *(_pooled([row["precision"]["by_label"][label] for row in draws], w) for w in _WHEN)]
         for label in labels
     ]
-    return table("label", ["right by the oracle, before the filter", "after"], rows, "The filter, label by label.")
+    return table(
+        "label", ["right by the oracle, before the filter", "of those kept"], rows, "The filter, label by label."
+    )
 
 
 _WHEN = ("before", "after")

@@ -17,7 +17,7 @@ REASONS = {
     "agrees": "the model gives it the label it was written for",
     "unfiltered": "kept without being judged",
     "random": "drawn at random",
-    "relabelled": "the model clearly gives it another label, and it was kept under that one",
+    "relabelled": "the model gives it another label, and it was kept under that one",
     "disagrees": "the model gives it another label",
     "low_margin": "the model is not sure enough of the label",
     "empty": "no words",

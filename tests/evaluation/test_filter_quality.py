@@ -51,14 +51,14 @@ def test_two_labels_overlap_when_a_quarter_of_one_is_taken_for_the_other() -> No
     assert overlaps(*rare, LABELS) == []
 
 
-def test_precision_is_by_the_label_a_text_was_kept_under() -> None:
+def test_precision_is_of_those_kept_and_of_those_moved_apart() -> None:
     candidates, verdicts = made(
         ("a", "a", "kept"), ("a", "b", "relabelled"), ("a", "a", "kept"), ("b", "b", "kept"), ("b", "", "rejected")
     )
     oracle = {"0-0-0": "a", "0-0-1": "b", "0-0-2": "b", "0-0-3": "b"}
     found = filter_precision(candidates, verdicts, oracle, LABELS)
-    assert found.by_label == {"a": (Share(1, 3), Share(1, 2)), "b": (Share(1, 1), Share(2, 2))}
-    assert (found.before, found.after) == (Share(2, 4), Share(3, 4))
+    assert found.by_label == {"a": (Share(1, 3), Share(1, 2)), "b": (Share(1, 1), Share(1, 1))}
+    assert (found.before, found.after, found.relabelled) == (Share(2, 4), Share(2, 3), Share(1, 1))
 
 
 def test_shares_of_nothing_know_nothing() -> None:

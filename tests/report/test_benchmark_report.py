@@ -75,6 +75,7 @@ def test_what_the_oracle_says_of_the_filter_is_counted(directory: Path) -> None:
         precision = row["precision"]
         assert precision["before"]["total"] == row["n_judged"]
         assert precision["after"]["total"] == row["n_kept"]
+        assert precision["relabelled"]["total"] == row["n_relabelled"]
     text = render_page(benchmark_page(data)).decode()
     assert "right by the oracle" in text
     assert "generate.temperature=0.5" in text

@@ -1,0 +1,79 @@
+"""In-context tuning: from the real examples alone the LLM learns to label with real examples in its prompt.
+
+Each step shows half of the examples, drawn anew, and asks for the labels of the other half: the same few examples make
+many different exercises, and none is answered from memory of its own prompt. (Chen et al. 2022, "Meta-learning via
+Language Model In-context Tuning", and Min et al. 2022, "MetaICL", tune so over many tasks; here it is the one.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from handful.prompts import classification_prefix, targets
+from handful.recipe import Recipe, TrainRecipe
+from handful.records import Example, TrainingExample
+from handful.seeding import stream
+from handful.task import Task
+from handful.training_plan import Episode, TrainingPlan
+
+_MOST_WORDS = 320
+"""Words of the demonstrations of a prompt, though it shows one of each label at least, and of the texts of a step."""
+
+
+def tuning_plan(task: Task, recipe: Recipe, seed: int) -> TrainingPlan:
+    """Return the plan of an in-context tuning on the task's examples.
+
+    How the judge is tuned is not how the classifier is: the recipe's `train` has no say.
+    """
+    settings = TrainRecipe(learning_rate=recipe.filter.judge_learning_rate)
+    rows = tuple(TrainingExample(example.text, example.label, "real") for example in task.examples)
+    return TrainingPlan(
+        prefix=classification_prefix(task),
+        targets=targets(task, recipe.prompt.format),
+        labels=task.label_names,
+        rows=rows,
+        train=settings,
+        prompt=recipe.prompt,
+        seed=seed,
+        episodes=tuple(_episode(task, seed, step) for step in range(recipe.filter.judge_steps)),
+    )
+
+
+def split_halves(task: Task, draw: Random) -> tuple[list[Example], list[Example]]:
+    """Split the examples of every label in two, at random; where their number is odd, either half may have more.
+
+    Args:
+        task: With at least two examples per label.
+        draw: Where chance comes from.
+
+    Returns:
+        Two lists in random order, each with every label.
+    """
+    first: list[Example] = []
+    second: list[Example] = []
+    for label in task.label_names:
+        own = task.examples_of(label)
+        shuffled = draw.sample(own, len(own))
+        middle = (len(own) + draw.randrange(2)) // 2
+        first += shuffled[:middle]
+        second += shuffled[middle:]
+    return draw.sample(first, len(first)), draw.sample(second, len(second))
+
+
+def shown_of(task: Task, half: Sequence[Example]) -> list[Example]:
+    """Return as many of a half's examples as a prompt shows: the first of each label, the same number if it can be."""
+    most = max(1, _texts_within(_MOST_WORDS, task) // len(task.labels))
+    first = {label: [e for e in half if e.label == label][:most] for label in task.label_names}
+    return [example for example in half if example in first[example.label]]
+
+
+def _texts_within(n_words: int, task: Task) -> int:
+    """Return how many texts of the task's mean length have so many words together."""
+    return n_words * len(task.examples) // max(1, sum(len(example.text.split()) for example in task.examples))
+
+
+def _episode(task: Task, seed: int, step: int) -> Episode:
+    shown, asked = split_halves(task, stream(seed, "episode", step))
+    rows = tuple(TrainingExample(e.text, e.label, "real") for e in asked[: max(1, _texts_within(_MOST_WORDS, task))])
+    return Episode(classification_prefix(task, shown_of(task, shown)), rows)

@@ -1,0 +1,86 @@
+"""Who checks the candidates: the LLM in context (paper, section 3), or the LLM after in-context tuning.
+
+Tuned judges have seen nothing but the real examples either, but label better than in-context or LoRA-k models do. Each
+errs in its own way, so that several together label better still (docs/experiments.md, 2026-11-25).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from handful.calibration import softmax
+from handful.demonstrations import judge_demonstrations, split_folds
+from handful.filter import judge_candidates
+from handful.in_context_tuning import shown_of, split_halves, tuning_plan
+from handful.job import Job
+from handful.progress import Progress
+from handful.records import Candidate, Example, LabelScores
+from handful.run import Run, fingerprint
+from handful.seeding import derive_seed, stream
+from handful.tuning import follow_plan, tuned_llm
+
+Judge = Callable[[Sequence[Candidate]], list[LabelScores]]
+_TINY = 1e-12
+"""Keeps the logarithm of a probability finite."""
+
+
+def tune_judge(job: Job, index: int, run: Run, progress: Progress) -> Mapping[str, bytes]:
+    """Return the adapter of a judge, by file name; none for a judge in context.
+
+    Raises:
+        Interrupted: The progress asked to stop; the tuning goes on from its checkpoint.
+        ModelError: The examples do not fit the model.
+    """
+    if job.recipe.filter.judge == "in_context":
+        return {}
+    plan = tuning_plan(job.task, job.recipe, derive_seed(job.seed, "judge", index))
+    return follow_plan(job, plan, run, progress, stage=f"tune judge {index + 1}", key=_key(job, index))
+
+
+def open_judge(job: Job, index: int, files: Mapping[str, bytes]) -> Judge:
+    """Return what scores every label for some candidates; `files` is what `tune_judge` returned."""
+    views = judge_views(job, index)
+    if not files:
+        return lambda candidates: judge_candidates(job.llm(), job.task, job.recipe, candidates, views)
+    tuned = tuned_llm(job, files)
+    return lambda candidates: judge_candidates(tuned, job.task, job.recipe, candidates, views)
+
+
+def dismiss_judges(job: Job, run: Run) -> None:
+    """Delete the checkpoints of the judges' tuning, when everything is judged."""
+    for index in range(job.recipe.filter.judges):
+        run.clear_checkpoints(_key(job, index))
+
+
+def judge_views(job: Job, index: int) -> list[list[list[Example]]]:
+    """Return what a judge is shown, by the candidates' fold; see `filter.judge_candidates`.
+
+    In context it is examples that did not stand in the candidate's own prompt. A tuned judge knows all of them anyway:
+    it is shown one half and then the other.
+    """
+    folds = split_folds(job.task, job.seed, cross_fit=job.recipe.filter.cross_fit)
+    if job.recipe.filter.judge == "in_context":
+        return [[judge_demonstrations(folds, fold, job.seed, index)] for fold in range(len(folds))]
+    halves = split_halves(job.task, stream(job.seed, "judge-views", index))
+    return [[shown_of(job.task, half) for half in halves]] * len(folds)
+
+
+def joint_scores(of_judges: Sequence[Sequence[LabelScores]], temperature: float) -> list[LabelScores]:
+    """Return what judges say together: the log of their mean probabilities, each softened by the temperature.
+
+    Args:
+        of_judges: By judge, the scores of the same candidates in the same order. One judge's are left as they are.
+        temperature: Models tuned on a few examples are surer than they are right; above 1 they are taken for less sure.
+    """
+    log_probs = np.array([[score.log_probs for score in scores] for scores in of_judges]) / temperature
+    if len(of_judges) > 1 and log_probs.size:
+        log_probs = np.log(softmax(log_probs).mean(axis=0) + _TINY)[None]
+    rows = log_probs[0].tolist()
+    return [LabelScores(score.candidate_id, tuple(row)) for score, row in zip(of_judges[0], rows, strict=True)]
+
+
+def _key(job: Job, index: int) -> str:
+    inputs = [job.task.fingerprint(), job.recipe.prompt, job.recipe.filter, job.seed, job.engine.fingerprint()]
+    return f"judge{index}-{fingerprint(inputs)}"

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from handful.in_context_tuning import shown_of, split_halves, tuning_plan
+from handful.prompts import classification_prefix
+from handful.seeding import stream
+from handful.task import Task
+from handful.training_plan import Episode
+from tests.toys import small_recipe, two_label_task
+
+
+def task_of(labels: int, shots: int, words: int = 3) -> Task:
+    """A task of texts of so many words."""
+    names = [f"label{index}" for index in range(labels)]
+    filling = " and" * (words - 2)
+    return Task.create("t", names, [(f"{name}{filling} {i}", name) for name in names for i in range(shots)])
+
+
+def shown_in(task: Task, episode: Episode) -> Counter[str]:
+    pieces = [segment.text for segment in episode.prefix]
+    return Counter(e.label for e in task.examples if f" {e.text}" in pieces)
+
+
+def test_an_episode_asks_for_what_it_does_not_show() -> None:
+    task = two_label_task()
+    plan = tuning_plan(task, small_recipe("filter.judge_steps=30"), 0)
+    assert plan.n_steps == len(plan.episodes) == 30
+    for episode in plan.episodes:
+        asked = Counter(row.label for row in episode.rows)
+        assert shown_in(task, episode) == asked == {"good": 2, "bad": 2}
+        pieces = [segment.text for segment in episode.prefix]
+        assert not any(f" {row.text}" in pieces for row in episode.rows)
+    assert {row.text for episode in plan.episodes for row in episode.rows} == {e.text for e in task.examples}
+    assert len({episode.prefix for episode in plan.episodes}) > 20
+
+
+def test_the_plan_is_the_judges_own() -> None:
+    task = two_label_task()
+    recipe = small_recipe("filter.judge_learning_rate=0.01", "filter.judge_steps=3", "train.learning_rate=0.5")
+    plan = tuning_plan(task, recipe, 0)
+    assert plan.train.learning_rate == 0.01
+    assert plan == tuning_plan(task, small_recipe("filter.judge_learning_rate=0.01", "filter.judge_steps=3"), 0)
+    assert plan.episodes != tuning_plan(task, recipe, 1).episodes
+    longer = tuning_plan(task, small_recipe("filter.judge_learning_rate=0.01", "filter.judge_steps=5"), 0)
+    assert longer.episodes[:3] == plan.episodes
+
+
+@pytest.mark.parametrize("shots", [2, 3, 4, 5])
+def test_halves(shots: int) -> None:
+    task = task_of(3, shots)
+    larger = Counter[int]()
+    for seed in range(40):
+        halves = split_halves(task, stream(seed, "x"))
+        assert sorted(e.text for half in halves for e in half) == sorted(e.text for e in task.examples)
+        for half in halves:
+            counts = Counter(e.label for e in half)
+            assert len(counts) == 3
+            assert set(counts.values()) <= {shots // 2, (shots + 1) // 2}
+        larger[len(halves[0]) - len(halves[1])] += 1
+    assert len(larger) == (1 if shots % 2 == 0 else 4)
+
+
+@pytest.mark.parametrize(
+    ("labels", "shots", "words", "shown", "asked"),
+    [(77, 4, 4, 77, 80), (2, 100, 10, 32, 32), (6, 4, 10, 12, 12), (4, 4, 41, 4, 7), (2, 4, 500, 2, 1)],
+)
+def test_many_labels_many_examples_and_long_texts_are_held_in_bounds(
+    labels: int, shots: int, words: int, shown: int, asked: int
+) -> None:
+    task = task_of(labels, shots, words)
+    (episode,) = tuning_plan(task, small_recipe("filter.judge_steps=1"), 0).episodes
+    counts = shown_in(task, episode)
+    assert len(counts) == labels
+    assert counts.total() == shown
+    assert len(episode.rows) == asked
+    half = split_halves(task, stream(0, "x"))[0]
+    assert len(shown_of(task, half)) == shown
+    assert set(shown_of(task, half)) <= set(half)
+
+
+def test_the_prompt_is_the_classifiers_with_demonstrations() -> None:
+    task = two_label_task()
+    (episode,) = tuning_plan(task, small_recipe("filter.judge_steps=1"), 0).episodes
+    by_text = {f" {example.text}": example for example in task.examples}
+    shown = [by_text[segment.text] for segment in episode.prefix if segment.text in by_text]
+    assert episode.prefix == classification_prefix(task, shown)
