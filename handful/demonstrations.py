@@ -40,9 +40,7 @@ def writer_demonstrations(
     return stream(seed, "writer", label, *place).sample(own, len(own) if count is None else min(count, len(own)))
 
 
-def judge_demonstrations(
-    folds: Sequence[Sequence[Example]], written_from: int, seed: int, judge: int = 0
-) -> list[Example]:
+def judge_examples(folds: Sequence[Sequence[Example]], written_from: int, seed: int, judge: int = 0) -> list[Example]:
     """Return, in random order, what a judge in context is shown for candidates written from fold `written_from`.
 
     The other fold's examples; all of them where there is only one fold (recipe `paper`). Each of several judges has an

@@ -23,7 +23,7 @@ def judge_candidates(
     task: Task,
     recipe: Recipe,
     candidates: Sequence[Candidate],
-    views: Sequence[Sequence[Sequence[Example]]],
+    shown: Sequence[Sequence[Example]],
 ) -> list[LabelScores]:
     """Score every label for every candidate in context.
 
@@ -32,22 +32,16 @@ def judge_candidates(
         task: The task.
         recipe: How prompts are laid out.
         candidates: What is judged.
-        views: By the candidates' fold: one or more lists of demonstrations, in order. A candidate is scored behind
-            each, and has the mean of its log-probabilities.
+        shown: By the candidates' fold: the demonstrations, in order.
 
     Raises:
         ModelError: The demonstrations do not fit the model.
     """
     layout = recipe.prompt.format
-    prefixes = [[classification_prefix(task, shown) for shown in own] for own in views]
-    prompts = [
-        classification_prompt(prefix, candidate.text, layout)
-        for candidate in candidates
-        for prefix in prefixes[candidate.fold]
-    ]
-    scored = iter(llm.score(prompts, targets(task, layout)))
-    means = [np.mean([next(scored) for _ in prefixes[candidate.fold]], axis=0) for candidate in candidates]
-    return [LabelScores(c.id, tuple(map(float, row))) for c, row in zip(candidates, means, strict=True)]
+    prefixes = [classification_prefix(task, demonstrations) for demonstrations in shown]
+    prompts = [classification_prompt(prefixes[candidate.fold], candidate.text, layout) for candidate in candidates]
+    log_probs = llm.score(prompts, targets(task, layout))
+    return [LabelScores(c.id, tuple(map(float, row))) for c, row in zip(candidates, log_probs, strict=True)]
 
 
 def decide(

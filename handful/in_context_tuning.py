@@ -17,7 +17,7 @@ from handful.seeding import stream
 from handful.task import Task
 from handful.training_plan import Episode, TrainingPlan
 
-_MOST_WORDS = 320
+_MOST_WORDS = 160
 """Words of the demonstrations of a prompt, though it shows one of each label at least, and of the texts of a step."""
 
 

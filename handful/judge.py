@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from handful.calibration import softmax
-from handful.demonstrations import judge_demonstrations, split_folds
+from handful.demonstrations import judge_examples, split_folds
 from handful.filter import judge_candidates
 from handful.in_context_tuning import shown_of, split_halves, tuning_plan
 from handful.job import Job
@@ -41,11 +41,9 @@ def tune_judge(job: Job, index: int, run: Run, progress: Progress) -> Mapping[st
 
 def open_judge(job: Job, index: int, files: Mapping[str, bytes]) -> Judge:
     """Return what scores every label for some candidates; `files` is what `tune_judge` returned."""
-    views = judge_views(job, index)
-    if not files:
-        return lambda candidates: judge_candidates(job.llm(), job.task, job.recipe, candidates, views)
-    tuned = tuned_llm(job, files)
-    return lambda candidates: judge_candidates(tuned, job.task, job.recipe, candidates, views)
+    shown = judge_demonstrations(job, index)
+    llm = tuned_llm(job, files) if files else job.llm()
+    return lambda candidates: judge_candidates(llm, job.task, job.recipe, candidates, shown)
 
 
 def dismiss_judges(job: Job, run: Run) -> None:
@@ -54,17 +52,17 @@ def dismiss_judges(job: Job, run: Run) -> None:
         run.clear_checkpoints(_key(job, index))
 
 
-def judge_views(job: Job, index: int) -> list[list[list[Example]]]:
-    """Return what a judge is shown, by the candidates' fold; see `filter.judge_candidates`.
+def judge_demonstrations(job: Job, index: int) -> list[list[Example]]:
+    """Return what a judge is shown, by the candidates' fold, in an order of its own.
 
-    In context it is examples that did not stand in the candidate's own prompt. A tuned judge knows all of them anyway:
-    it is shown one half and then the other.
+    In context it is the other fold's examples: those that did not stand in the candidate's own prompt (all, where there
+    is one fold). A tuned judge knows all of them anyway; it is shown half, as it was while it was tuned.
     """
     folds = split_folds(job.task, job.seed, cross_fit=job.recipe.filter.cross_fit)
     if job.recipe.filter.judge == "in_context":
-        return [[judge_demonstrations(folds, fold, job.seed, index)] for fold in range(len(folds))]
-    halves = split_halves(job.task, stream(job.seed, "judge-views", index))
-    return [[shown_of(job.task, half) for half in halves]] * len(folds)
+        return [judge_examples(folds, fold, job.seed, index) for fold in range(len(folds))]
+    half, _ = split_halves(job.task, stream(job.seed, "judge-half", index))
+    return [shown_of(job.task, half)] * len(folds)
 
 
 def joint_scores(of_judges: Sequence[Sequence[LabelScores]], temperature: float) -> list[LabelScores]:

@@ -137,7 +137,7 @@ def _name_starving(job: Job, tallies: Mapping[str, Tally], progress: Progress) -
     for label, count in tallies.items():
         if count.kept < least:
             progress.warn(
-                f"label {label!r} has {count.kept} of {wanted} synthetic examples, though {count.written} candidates were "
-                "written for it. A clearer description of the label or more varied examples help most; "
+                f"label {label!r} has {count.kept} of {wanted} synthetic examples, though {count.written} candidates "
+                "were written for it. A clearer description of the label or more varied examples help most; "
                 "--set generate.max_candidates_per_label=... writes more."
             )

@@ -39,7 +39,7 @@ class GenerateRecipe:
     """How the LLM writes candidates (paper, section 3: sampling, temperature 1.0, top_k 50, 1 or 2 beams)."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT_KEYS
-    synthetic_per_label: int = 64
+    synthetic_per_label: int = 48
     """N: how many synthetic examples each label should get; the paper has 21."""
     temperature: float = 1.0
     """Softmax temperature; lower is safer and more alike."""
@@ -63,7 +63,7 @@ class GenerateRecipe:
     """Texts per prompt; the unit that is saved."""
     max_rounds: int = 6
     """Stop after this many rounds of writing and filtering."""
-    max_candidates_per_label: int = 96
+    max_candidates_per_label: int = 64
     """Stop asking for a label after this many candidates."""
     max_seconds: float | None = None
     """Stop writing after this many seconds; the result then depends on the machine's speed."""
@@ -164,7 +164,7 @@ class TrainRecipe:
     """Passes over the training set; fewer if they take more than `max_steps`."""
     min_steps: int = 60
     """At least this many optimizer steps: few examples get more epochs."""
-    max_steps: int | None = 200
+    max_steps: int | None = 150
     """At most this many optimizer steps, though one whole epoch and `min_steps`: many examples get fewer epochs."""
     batch_size: int = 8
     """Examples per optimizer step, over all processes."""

@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from handful.demonstrations import in_random_order, judge_demonstrations, split_folds, writer_demonstrations
+from handful.demonstrations import in_random_order, judge_examples, split_folds, writer_demonstrations
 from handful.records import Example
 from handful.task import Task
 
@@ -39,17 +39,17 @@ def test_folds_do_not_depend_on_the_order_of_the_file() -> None:
 def test_judge_is_never_shown_the_writers_fold() -> None:
     folds = split_folds(task_of(4), 0, cross_fit=True)
     for written_from in (0, 1):
-        shown = judge_demonstrations(folds, written_from, 0)
+        shown = judge_examples(folds, written_from, 0)
         assert not set(shown) & set(folds[written_from])
         assert set(shown) == set(folds[1 - written_from])
-        assert set(judge_demonstrations(folds, written_from, 0, 1)) == set(shown)
-    assert any(judge_demonstrations(folds, 0, s, 1) != judge_demonstrations(folds, 0, s) for s in range(5))
+        assert set(judge_examples(folds, written_from, 0, 1)) == set(shown)
+    assert any(judge_examples(folds, 0, s, 1) != judge_examples(folds, 0, s) for s in range(5))
 
 
 def test_one_fold_judges_with_all() -> None:
     task = task_of(4)
     folds = split_folds(task, 0, cross_fit=False)
-    assert sorted(judge_demonstrations(folds, 0, 0), key=str) == sorted(task.examples, key=str)
+    assert sorted(judge_examples(folds, 0, 0), key=str) == sorted(task.examples, key=str)
 
 
 def test_writer_draws_of_its_label_without_repeats() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from handful.demonstrations import judge_demonstrations, split_folds, writer_demonstrations
+from handful.demonstrations import judge_examples, split_folds, writer_demonstrations
 from handful.filter import decide, judge_candidates
 from handful.generate import Batch, generate_candidates
 from handful.llm.protocol import FloatArray, OnProgress
@@ -59,8 +59,8 @@ def test_judge_sees_none_of_the_writers_demonstrations(seed: int) -> None:
         for prompts, seeds, _ in llm.generated
         for prompt, item in zip(prompts, seeds, strict=True)
     }
-    views = [[judge_demonstrations(folds, fold, seed)] for fold in (0, 1)]
-    judge_candidates(llm, TASK, recipe, candidates, views)
+    shown = [judge_examples(folds, fold, seed) for fold in (0, 1)]
+    judge_candidates(llm, TASK, recipe, candidates, shown)
     ((prompts),) = llm.scored
     assert len(prompts) == len(candidates) == 16
     for c, prompt in zip(candidates, prompts, strict=True):
@@ -74,7 +74,7 @@ def test_recipe_paper_judges_with_all_examples() -> None:
     recipe, llm = load_recipe("paper"), RecordingLLM()
     folds = split_folds(TASK, 0, cross_fit=recipe.filter.cross_fit)
     candidates = generate_candidates(llm, TASK, recipe, [Batch(0, "good", 0, 0, 2)], folds, 0)
-    judge_candidates(llm, TASK, recipe, candidates, [[judge_demonstrations(folds, 0, 0)]])
+    judge_candidates(llm, TASK, recipe, candidates, [judge_examples(folds, 0, 0)])
     all_texts = {e.text for e in TASK.examples}
     good = {e.text for e in TASK.examples if e.label == "good"}
     assert [shown_in(prompt) for prompt in llm.generated[0][0]] == [good] * 2
@@ -102,7 +102,7 @@ def test_calibration_undoes_a_bias_that_starves_raw_agreement() -> None:
     ]
     recipe = small_recipe()
     halves = split_folds(TASK, 0, cross_fit=True)
-    scores = judge_candidates(BiasedLLM(), TASK, recipe, candidates, [[halves[1]], [halves[0]]])
+    scores = judge_candidates(BiasedLLM(), TASK, recipe, candidates, [halves[1], halves[0]])
 
     def kept(recipe: FilterRecipe) -> Counter[str]:
         return Counter(v.label for v in decide(TASK, candidates, {}, scores, recipe, 0) if v.decision == "kept")
@@ -121,16 +121,6 @@ def test_the_prior_is_taken_out_fold_by_fold() -> None:
     # A tuned judge is shown the same for all candidates: it has one prior, here a flat one, so every bias counts.
     tuned = decided(candidates, rows, FilterRecipe(judge="tuned", calibration="match"))
     assert sorted(v.decision for v in tuned) == ["kept"] * 6 + ["relabelled"] * 6
-
-
-def test_a_candidate_scored_behind_several_prompts_has_the_mean() -> None:
-    pair = [candidate("a", fold=0), candidate("b", fold=1)]
-    halves = split_folds(TASK, 0, cross_fit=True)
-    one, other = (judge_candidates(ScriptedLLM(), TASK, small_recipe(), pair, [[half], [half]]) for half in halves)
-    both = judge_candidates(ScriptedLLM(), TASK, small_recipe(), pair, [list(halves), [halves[0]]])
-    assert one[0].log_probs != other[0].log_probs
-    assert both[0].log_probs == pytest.approx(np.mean([one[0].log_probs, other[0].log_probs], axis=0))
-    assert both[1].log_probs == one[1].log_probs
 
 
 def test_margins() -> None:

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import pytest
-
 from handful.demonstrations import split_folds
 from handful.generate import Batch, Tally, generate_candidates, max_new_tokens, plan_round
 from handful.records import Attribute, Candidate

@@ -65,7 +65,7 @@ def test_halves(shots: int) -> None:
 
 @pytest.mark.parametrize(
     ("labels", "shots", "words", "shown", "asked"),
-    [(77, 4, 4, 77, 80), (2, 100, 10, 32, 32), (6, 4, 10, 12, 12), (4, 4, 41, 4, 7), (2, 4, 500, 2, 1)],
+    [(77, 4, 4, 77, 40), (2, 100, 10, 16, 16), (6, 4, 10, 12, 12), (4, 4, 41, 4, 3), (2, 4, 500, 2, 1)],
 )
 def test_many_labels_many_examples_and_long_texts_are_held_in_bounds(
     labels: int, shots: int, words: int, shown: int, asked: int

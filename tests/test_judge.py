@@ -9,7 +9,7 @@ import pytest
 from handful.demonstrations import split_folds
 from handful.errors import Interrupted
 from handful.job import Job
-from handful.judge import dismiss_judges, joint_scores, judge_views, open_judge, tune_judge
+from handful.judge import dismiss_judges, joint_scores, judge_demonstrations, open_judge, tune_judge
 from handful.llm.protocol import LLM
 from handful.records import Candidate, LabelScores
 from handful.run import open_run
@@ -41,7 +41,7 @@ def job(*overrides: str, seed: int = 0) -> Job:
 
 
 def test_in_context_nothing_is_tuned(tmp_path: Path) -> None:
-    own = job("filter.judge=in_context")
+    own = job("filter.judge=in_context", "filter.cross_fit=true")
     with open_run(tmp_path / "run", MANIFEST) as run:
         files = tune_judge(own, 0, run, Listener())
         scores = open_judge(own, 0, files)(CANDIDATES)
@@ -59,7 +59,7 @@ def test_in_context_nothing_is_tuned(tmp_path: Path) -> None:
         assert all(f" {example.text}" in pieces for example in folds[1 - candidate.fold])
 
 
-def test_a_tuned_judge_is_shown_one_half_and_then_the_other(tmp_path: Path) -> None:
+def test_a_tuned_judge_is_shown_half_of_the_examples(tmp_path: Path) -> None:
     own = job("filter.judge=tuned", "filter.judge_steps=5")
     listener = Listener()
     with open_run(tmp_path / "run", MANIFEST) as run:
@@ -72,12 +72,10 @@ def test_a_tuned_judge_is_shown_one_half_and_then_the_other(tmp_path: Path) -> N
     assert not engine.recorder.scored
     (tuned,) = engine.asked
     ((prompts),) = tuned.scored
-    assert len(prompts) == 2 * len(CANDIDATES)
-    assert len(scores) == len(CANDIDATES)
-    assert len({prompt.prefix for prompt in prompts}) == 2
-    shown = [{e.text for e in own.task.examples if f" {e.text}" in [s.text for s in p.prefix]} for p in prompts[:2]]
-    assert not shown[0] & shown[1]
-    assert shown[0] | shown[1] == {e.text for e in own.task.examples}
+    assert len(scores) == len(prompts) == len(CANDIDATES)
+    (prefix,) = {prompt.prefix for prompt in prompts}
+    shown = [e.label for e in own.task.examples if f" {e.text}" in [segment.text for segment in prefix]]
+    assert shown == ["good", "good", "bad", "bad"]
 
 
 def test_an_interrupted_tuning_goes_on_and_a_finished_one_is_not_done_again(tmp_path: Path) -> None:
@@ -101,18 +99,19 @@ def test_an_interrupted_tuning_goes_on_and_a_finished_one_is_not_done_again(tmp_
 
 def test_what_a_judge_is_shown() -> None:
     folds = split_folds(two_label_task(), 3, cross_fit=True)
-    in_context = judge_views(job("filter.judge=in_context", seed=3), 0)
-    assert [[set(view) for view in views] for views in in_context] == [[set(folds[1])], [set(folds[0])]]
-    one_fold = judge_views(job("filter.judge=in_context", "filter.cross_fit=false", seed=3), 0)
-    assert [[len(view) for view in views] for views in one_fold] == [[8]]
-    other = judge_views(job("filter.judge=in_context", seed=3), 1)
+    crossed = ("filter.judge=in_context", "filter.cross_fit=true")
+    in_context = judge_demonstrations(job(*crossed, seed=3), 0)
+    assert [set(shown) for shown in in_context] == [set(folds[1]), set(folds[0])]
+    other = judge_demonstrations(job(*crossed, seed=3), 1)
     assert other != in_context
-    assert [[set(view) for view in views] for views in other] == [[set(view) for view in views] for views in in_context]
-    tuned = judge_views(job("filter.judge=tuned", seed=3), 0)
-    assert tuned != judge_views(job("filter.judge=tuned", seed=3), 1)
+    assert [set(shown) for shown in other] == [set(shown) for shown in in_context]
+    assert [len(shown) for shown in judge_demonstrations(job("filter.judge=in_context", seed=3), 0)] == [8]
+    tuned = judge_demonstrations(job("filter.judge=tuned", "filter.cross_fit=true", seed=3), 0)
     assert tuned[0] == tuned[1]
-    assert [len(view) for view in tuned[0]] == [4, 4]
-    assert judge_views(job("filter.judge=tuned", "filter.cross_fit=false", seed=3), 0) == tuned[:1]
+    assert len(tuned[0]) == 4
+    halves = [judge_demonstrations(job("filter.judge=tuned", seed=3), index) for index in range(6)]
+    assert halves[0] == tuned[:1]
+    assert len({frozenset(half[0]) for half in halves}) > 3
 
 
 def test_what_judges_say_together() -> None:

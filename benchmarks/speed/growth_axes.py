@@ -16,7 +16,7 @@ from benchmarks.speed.settings import Settings
 from benchmarks.speed.texts import SEED, few_shot_task, texts
 from handful.classifier import Classifier
 from handful.classifier_files import classifier_spec
-from handful.demonstrations import in_random_order, judge_demonstrations, split_folds
+from handful.demonstrations import in_random_order, judge_examples, split_folds
 from handful.filter import judge_candidates
 from handful.generate import Batch, generate_candidates
 from handful.llm.loading import LoadedModel, load_model
@@ -168,7 +168,7 @@ def _write_and_check(loaded: LoadedModel, per_label: int) -> float:
     """Write two candidates for each text to keep, as an acceptance rate of one half needs, and check them."""
     task, size = few_shot_task("trec"), _RECIPE.generate.batch_size
     folds = split_folds(task, SEED, cross_fit=True)
-    views = [[judge_demonstrations(folds, fold, SEED)] for fold in (0, 1)]
+    shown = [judge_examples(folds, fold, SEED) for fold in (0, 1)]
     batches = []
     for label in task.label_names:
         for index, start in enumerate(range(0, 2 * per_label, size)):
@@ -181,7 +181,7 @@ def _write_and_check(loaded: LoadedModel, per_label: int) -> float:
             full = sum(b.n_candidates for b in group) + (batch.n_candidates if batch else _WRITTEN_AT_ONCE + 1)
             if group and full > _WRITTEN_AT_ONCE:
                 candidates = generate_candidates(llm, task, _RECIPE, group, folds, SEED)
-                judge_candidates(llm, task, _RECIPE, candidates, views)
+                judge_candidates(llm, task, _RECIPE, candidates, shown)
                 group = []
             if batch:
                 group.append(batch)

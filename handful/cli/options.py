@@ -82,8 +82,8 @@ class TaskOptions(RecipeOptions):
             task.require_shots(recipe.filter.least_shots)
         except TaskError as error:
             why = (
-                f"Recipe {recipe.name!r} shows its judge half of a label's examples at a time; with one example per label, "
-                "pass --set filter.judge=in_context."
+                f"Recipe {recipe.name!r} shows its judge half of a label's examples at a time; with one example per "
+                "label, pass --set filter.judge=in_context."
             )
             raise TaskError(error.message, where=error.where, mend=f"{error.mend} {why}") from None
         return task
