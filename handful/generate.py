@@ -56,7 +56,7 @@ def plan_round(round_index: int, tallies: Mapping[str, Tally], recipe: Recipe) -
     batches = []
     for label, tally in tallies.items():
         missing = settings.synthetic_per_label - tally.kept
-        room = settings.max_candidates_per_label - tally.written
+        room = settings.most_candidates - tally.written
         if missing <= 0 or room <= 0:
             continue
         rate = (tally.kept + _HOPED_RATE * 4) / (tally.written + 4)

@@ -19,6 +19,7 @@ from handful.generate import Tally, plan_round
 from handful.job import Job
 from handful.judge import dismiss_judges, tune_judge
 from handful.progress import Progress, Silent
+from handful.recipe import Recipe
 from handful.records import Candidate, LabelScores, TrainingExample, Verdict
 from handful.rounds import judge_round, write_round
 from handful.run import Run
@@ -28,7 +29,7 @@ from handful.training_set import calibration_pool, training_rows
 from handful.tuning import tune_classifier
 
 _STARVING = 0.25
-"""Below this share of N a label is said to starve, if texts may move to other labels."""
+"""See `starving_labels`."""
 
 Stage = Literal["generate", "filter", "train", "evaluate"]
 
@@ -130,14 +131,21 @@ def _out_of_time(job: Job, started: float) -> bool:
     return limit is not None and time.monotonic() - started > limit
 
 
+def starving_labels(tallies: Mapping[str, Tally], recipe: Recipe) -> list[str]:
+    """Return the labels for which too little was kept.
+
+    That is less than N. Where every text is used under the label it is judged to have, no label is due as many as any
+    other: there it is less than a quarter of N.
+    """
+    least = recipe.generate.synthetic_per_label * (_STARVING if recipe.filter.relabel else 1)
+    return [label for label, count in tallies.items() if count.kept < least]
+
+
 def _name_starving(job: Job, tallies: Mapping[str, Tally], progress: Progress) -> None:
     wanted = job.recipe.generate.synthetic_per_label
-    # Where every text is used under the label it is judged to have, no label is due as many as any other.
-    least = wanted * _STARVING if job.recipe.filter.relabel else wanted
-    for label, count in tallies.items():
-        if count.kept < least:
-            progress.warn(
-                f"label {label!r} has {count.kept} of {wanted} synthetic examples, though {count.written} candidates "
-                "were written for it. A clearer description of the label or more varied examples help most; "
-                "--set generate.max_candidates_per_label=... writes more."
-            )
+    for label in starving_labels(tallies, job.recipe):
+        progress.warn(
+            f"label {label!r} has {tallies[label].kept} of {wanted} synthetic examples, though {tallies[label].written} "
+            "candidates were written for it. A clearer description of the label or more varied examples help most; "
+            "--set generate.max_candidates_per_label=... writes more."
+        )

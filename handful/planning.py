@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from handful.generate import Tally, plan_round
+from handful.in_context_tuning import tuning_plan
 from handful.recipe import Recipe
 from handful.records import TrainingExample
 from handful.task import Task
@@ -74,16 +75,17 @@ def make_plan(task: Task, recipe: Recipe) -> Plan:
     baseline = _training(len(task.examples), recipe)
     step_tokens = label_prompt + recipe.train.batch_size * text_tokens
     steps = training.n_steps + (baseline.n_steps if task.test else 0)
-    read = candidates * text_tokens + _measured_texts(task, candidates) * text_tokens
+    read = recipe.filter.judges * candidates * text_tokens + _measured_texts(task, candidates) * text_tokens
     seconds = (
         candidates * text_tokens / WRITTEN_TOKENS_PER_SECOND
         + read / READ_TOKENS_PER_SECOND
+        + _judges_seconds(task, recipe)
         + steps * (SECONDS_PER_STEP + step_tokens / TRAINED_TOKENS_PER_SECOND)
     )
     return Plan(
         prompts=len(batches),
         candidates=candidates,
-        most_candidates=len(task.labels) * limits.max_candidates_per_label,
+        most_candidates=len(task.labels) * limits.most_candidates,
         prompt_tokens=round(prompt_tokens),
         written_tokens=round(candidates * text_tokens),
         training_examples=rows,
@@ -91,6 +93,19 @@ def make_plan(task: Task, recipe: Recipe) -> Plan:
         minutes=seconds / 60,
         memory_bytes=round(BASE_BYTES + PARAMETERS * BYTES_PER_PARAMETER + step_tokens * BYTES_PER_TRAINED_TOKEN),
     )
+
+
+def _judges_seconds(task: Task, recipe: Recipe) -> float:
+    """Return how long it takes to tune the judges."""
+    settings = recipe.filter
+    if settings.judge == "in_context":
+        return 0.0
+    first = tuning_plan(task, recipe, 0).episodes[0]
+    words = len("".join(segment.text for segment in first.prefix).split()) + sum(
+        len(r.text.split()) for r in first.rows
+    )
+    seconds_per_step = SECONDS_PER_STEP + TOKENS_PER_WORD * words / TRAINED_TOKENS_PER_SECOND
+    return settings.judges * settings.judge_steps * seconds_per_step
 
 
 def _measured_texts(task: Task, pool: int) -> int:

@@ -6,6 +6,7 @@ The docstring under each field is its help text. Nothing in a recipe is specific
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -63,10 +64,15 @@ class GenerateRecipe:
     """Texts per prompt; the unit that is saved."""
     max_rounds: int = 6
     """Stop after this many rounds of writing and filtering."""
-    max_candidates_per_label: int = 64
-    """Stop asking for a label after this many candidates."""
+    max_candidates_per_label: int | None = None
+    """Stop asking for a label after this many candidates; null is a third more than N: nearly every text is used."""
     max_seconds: float | None = None
     """Stop writing after this many seconds; the result then depends on the machine's speed."""
+
+    @property
+    def most_candidates(self) -> int:
+        """Candidates per label at most."""
+        return self.max_candidates_per_label or math.ceil(self.synthetic_per_label * 4 / 3)
 
     def __post_init__(self) -> None:
         _require(
@@ -81,8 +87,8 @@ class GenerateRecipe:
         _require(self.batch_size >= 1, "generate.batch_size must be at least 1", self.batch_size)
         _require(self.max_rounds >= 1, "generate.max_rounds must be at least 1", self.max_rounds)
         _require(
-            self.max_candidates_per_label >= 1,
-            "generate.max_candidates_per_label must be at least 1",
+            self.max_candidates_per_label is None or self.max_candidates_per_label >= 1,
+            "generate.max_candidates_per_label must be at least 1, or null for a third more than N",
             self.max_candidates_per_label,
         )
         _require(
@@ -264,14 +270,14 @@ PRESETS: dict[str, Recipe] = {
     "fast": dataclasses.replace(
         _DEFAULT,
         name="fast",
-        generate=GenerateRecipe(synthetic_per_label=24, max_candidates_per_label=32),
+        generate=GenerateRecipe(synthetic_per_label=24),
         filter=FilterRecipe(judges=1),
         train=TrainRecipe(epochs=5, min_steps=40, max_steps=100),
     ),
     "accurate": dataclasses.replace(
         _DEFAULT,
         name="accurate",
-        generate=GenerateRecipe(synthetic_per_label=128, max_candidates_per_label=192),
+        generate=GenerateRecipe(synthetic_per_label=144),
         filter=FilterRecipe(judges=7),
         train=TrainRecipe(max_steps=600),
     ),

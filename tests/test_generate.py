@@ -9,7 +9,7 @@ from tests.toys import RecordingLLM, small_recipe, two_label_task
 
 
 def written(*overrides: str, batch: Batch | None = None, seed: int = 0) -> tuple[list[Candidate], RecordingLLM]:
-    task, recipe, llm = two_label_task(), small_recipe(*overrides), RecordingLLM()
+    task, recipe, llm = two_label_task(), small_recipe("filter.cross_fit=true", *overrides), RecordingLLM()
     folds = split_folds(task, seed, cross_fit=recipe.filter.cross_fit)
     chosen = batch or Batch(0, "good", 0, 0, 4)
     return generate_candidates(llm, task, recipe, [chosen], folds, seed), llm
@@ -59,7 +59,7 @@ def test_prompt_id_tells_prompts_apart() -> None:
 
 
 def test_first_round_hopes_for_half() -> None:
-    recipe = small_recipe("generate.synthetic_per_label=21", "generate.batch_size=32")
+    recipe = small_recipe("generate.synthetic_per_label=21", "generate.batch_size=32", "filter.cross_fit=true")
     plan = plan_round(0, {"a": Tally(), "b": Tally()}, recipe)
     assert [(b.label, b.index, b.n_candidates) for b in plan] == [
         ("a", 0, 32),
@@ -71,7 +71,7 @@ def test_first_round_hopes_for_half() -> None:
 
 
 def test_later_rounds_ask_by_the_rate_so_far() -> None:
-    recipe = small_recipe("generate.synthetic_per_label=20", "generate.batch_size=4")
+    recipe = small_recipe("generate.synthetic_per_label=20", "generate.batch_size=4", "filter.cross_fit=true")
     generous = plan_round(1, {"a": Tally(written=32, kept=18)}, recipe)
     poor = plan_round(1, {"a": Tally(written=32, kept=2)}, recipe)
     assert sum(b.n_candidates for b in generous) == 4

@@ -60,7 +60,7 @@ def test_in_context_nothing_is_tuned(tmp_path: Path) -> None:
 
 
 def test_a_tuned_judge_is_shown_half_of_the_examples(tmp_path: Path) -> None:
-    own = job("filter.judge=tuned", "filter.judge_steps=5")
+    own = job("filter.judge=tuned", "filter.judge_steps=5", "filter.cross_fit=true")
     listener = Listener()
     with open_run(tmp_path / "run", MANIFEST) as run:
         files = tune_judge(own, 0, run, listener)

@@ -146,16 +146,24 @@ def test_stopping_again_and_again_gives_the_same_bytes(tmp_path: Path) -> None:
     assert tree(tmp_path / "run") == tree(tmp_path / "whole")
 
 
-def test_budget_stops_and_names_the_starving_label(tmp_path: Path) -> None:
-    overrides = ("generate.synthetic_per_label=30", "generate.max_candidates_per_label=20", "filter.min_margin=0.3")
+@pytest.mark.parametrize(("relabel", "wanted", "named"), [("false", 30, 2), ("true", 30, 0), ("true", 200, 2)])
+def test_budget_stops_and_names_the_starving_label(tmp_path: Path, relabel: str, wanted: int, named: int) -> None:
+    overrides = (
+        f"generate.synthetic_per_label={wanted}",
+        "generate.max_candidates_per_label=20",
+        f"filter.relabel={relabel}",
+        "filter.judge=in_context",
+    )
     listener = Listener()
     outcome = run(
         tmp_path / "run", job_of(two_label_task(), RecordingEngine(), *overrides), until="filter", listener=listener
     )
     assert {t.written for t in outcome.tallies.values()} == {20}
-    assert len(listener.warnings) == 2
+    assert len(listener.warnings) == named
+    if not named:
+        return
     kept = outcome.tallies["good"].kept
-    assert f"label 'good' has {kept} of 30 synthetic examples" in listener.warnings[0]
+    assert f"label 'good' has {kept} of {wanted} synthetic examples" in listener.warnings[0]
     assert "though 20 candidates were written for it" in listener.warnings[0]
 
 
@@ -165,6 +173,7 @@ def test_rounds_are_bounded(tmp_path: Path) -> None:
         "generate.max_candidates_per_label=1000",
         "generate.max_rounds=2",
         "filter.relabel=false",
+        "filter.judge=in_context",
     )
     listener = Listener()
     run(tmp_path / "run", job_of(two_label_task(), RecordingEngine(), *overrides), until="filter", listener=listener)

@@ -18,10 +18,10 @@ def task(texts: int = 4, words: int = 10, test: int = 0) -> Task:
 
 def test_counts_of_the_default_recipe() -> None:
     plan = make_plan(task(), PRESETS["default"])
-    # 21 wanted at a hoped rate of a half: 42 texts, in two batches of 32 per label.
-    assert (plan.prompts, plan.candidates, plan.most_candidates) == (6, 192, 768)
-    assert plan.training_examples == 3 * (4 + 21)
-    assert plan.training_steps == 8 * 10
+    # 48 wanted at a hoped rate of a half: all of the 64 texts there may be, in two batches of 32 per label.
+    assert (plan.prompts, plan.candidates, plan.most_candidates) == (6, 192, 192)
+    assert plan.training_examples == 3 * (4 + 48)
+    assert plan.training_steps == 150
 
 
 def test_counts_of_the_paper() -> None:
@@ -40,6 +40,9 @@ def test_estimates_grow_with_what_they_are_of() -> None:
     assert long.minutes > small.minutes
     assert long.memory_bytes > small.memory_bytes
     assert measured.minutes > small.minutes
-    more = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, epochs=100))
+    more = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, max_steps=300))
     assert make_plan(task(), more).minutes > small.minutes
+    judges = dataclasses.replace(recipe, filter=dataclasses.replace(recipe.filter, judges=6))
+    untuned = dataclasses.replace(recipe, filter=dataclasses.replace(recipe.filter, judge="in_context"))
+    assert make_plan(task(), judges).minutes > small.minutes > make_plan(task(), untuned).minutes
     assert small.memory_bytes == pytest.approx(1.9e9, rel=0.2)

@@ -78,7 +78,7 @@ def test_file_without_base_starts_from_default(tmp_path: Path) -> None:
         ("generate.temperature=0", "generate.temperature must be above 0"),
         ("generate.top_k=-1", "generate.top_k must be 0 or more"),
         ("generate.demonstrations_per_prompt=0", "at least 1, or null for all"),
-        ("generate.max_candidates_per_label=0", "generate.max_candidates_per_label must be at least 1"),
+        ("generate.max_candidates_per_label=0", "generate.max_candidates_per_label must be at least 1, or null"),
         ("train.min_steps=-1", "train.min_steps must be 0 or more"),
         ("filter.near_duplicate=0", "filter.near_duplicate must be in (0, 1]"),
         ("filter.min_margin=1.1", "filter.min_margin must be in [0, 1]"),

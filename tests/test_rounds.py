@@ -29,7 +29,7 @@ BATCHES = [Batch(0, label, index, index % 2, 8) for label in ("good", "bad") for
 def test_writing_keeps_the_plan_and_its_order(tmp_path: Path) -> None:
     engine, listener = RecordingEngine(), Listener()
     with open_run(tmp_path / "run", MANIFEST) as run:
-        candidates = write_round(job_of(two_label_task(), engine), run, BATCHES, listener)
+        candidates = write_round(job_of(two_label_task(), engine, "filter.cross_fit=true"), run, BATCHES, listener)
     expected = [f"0-{label}-{index * 8 + i}" for label in (0, 1) for index in range(15) for i in range(8)]
     assert [c.id for c in candidates] == expected
     assert listener.advanced == 240
@@ -39,7 +39,7 @@ def test_writing_keeps_the_plan_and_its_order(tmp_path: Path) -> None:
 
 def test_an_interrupted_round_goes_on_where_it_stopped(tmp_path: Path) -> None:
     engine = RecordingEngine()
-    job = job_of(two_label_task(), engine)
+    job = job_of(two_label_task(), engine, "filter.cross_fit=true")
     with open_run(tmp_path / "run", MANIFEST) as run:
         with pytest.raises(Interrupted, match="everything finished so far is saved"):
             write_round(job, run, BATCHES, Listener(stop_at=2))
@@ -54,7 +54,7 @@ def test_an_interrupted_round_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
 def test_judging_scores_every_candidate_once(tmp_path: Path) -> None:
     engine, listener = RecordingEngine(), Listener()
-    job = job_of(two_label_task(), engine, "filter.judge=in_context", "filter.judges=1")
+    job = job_of(two_label_task(), engine, "filter.judge=in_context", "filter.judges=1", "filter.cross_fit=true")
     candidates = [Candidate(f"0-0-{i}", f"text {i}", "good", i, "p", i % 2) for i in range(150)]
     with open_run(tmp_path / "run", MANIFEST) as run:
         scores = judge_round(job, run, 0, candidates, in_context, listener)
@@ -74,7 +74,7 @@ def test_judging_scores_every_candidate_once(tmp_path: Path) -> None:
 
 def test_judging_stops_between_pieces_and_goes_on(tmp_path: Path) -> None:
     engine = RecordingEngine()
-    job = job_of(two_label_task(), engine, "filter.judge=in_context", "filter.judges=1")
+    job = job_of(two_label_task(), engine, "filter.judge=in_context", "filter.judges=1", "filter.cross_fit=true")
     candidates = [Candidate(f"0-0-{i}", f"text {i}", "good", i, "p") for i in range(150)]
     with open_run(tmp_path / "run", MANIFEST) as run:
         with pytest.raises(Interrupted):
@@ -110,7 +110,9 @@ def test_with_suppression_a_label_has_one_batch_at_a_time(tmp_path: Path) -> Non
 
 def test_the_llm_is_asked_for_topics_once(tmp_path: Path) -> None:
     engine = RecordingEngine()
-    job = job_of(two_label_task(), engine, "generate.attributes=llm", "generate.attribute_values=2")
+    job = job_of(
+        two_label_task(), engine, "generate.attributes=llm", "generate.attribute_values=2", "filter.cross_fit=true"
+    )
     with open_run(tmp_path / "run", MANIFEST) as run:
         write_round(job, run, BATCHES[:1], Listener())
         write_round(job, run, BATCHES[1:2], Listener())
@@ -121,7 +123,7 @@ def test_the_llm_is_asked_for_topics_once(tmp_path: Path) -> None:
 
 def test_several_judges_are_tuned_one_by_one_and_heard_together(tmp_path: Path) -> None:
     engine, listener = RecordingEngine(), Listener()
-    job = job_of(two_label_task(), engine, "filter.judges=2", "filter.judge_steps=4")
+    job = job_of(two_label_task(), engine, "filter.judges=2", "filter.judge_steps=4", "filter.cross_fit=true")
     candidates = [Candidate(f"0-0-{i}", f"lovely {i}", "good", i, "p", i % 2) for i in range(10)]
     with open_run(tmp_path / "run", MANIFEST) as run:
         adapter_of = functools.cache(lambda index: tune_judge(job, index, run, listener))

@@ -47,7 +47,7 @@ class Estimate:
     """Accuracy of guessing, one in the number of labels."""
     methods: tuple[MethodEstimate, ...]
     acceptance: Mapping[str, Share]
-    """By label: how many judged candidates were kept, over all folds."""
+    """By label: how many of the candidates asked for it are judged to have it, over all folds."""
     overlaps: tuple[Overlap, ...]
     """Pairs of labels the model takes for each other."""
 

@@ -68,7 +68,7 @@ def _show(name: str, found: Estimate) -> None:
     title = f"{name}: {found.n_examples} examples, each answered by a classifier made without it; {found.n_folds} folds"
     show_table(columns, rows, title=title)
     kept = [[label, str(share.total), *_shown(share)] for label, share in found.acceptance.items()]
-    show_table(["label", "texts judged", "kept", "95 % interval"], kept, title="What the filter kept")
+    show_table(["label", "texts judged", "agreed", "95 % interval"], kept, title="What the judge agreed with")
     for sentence in found.advice():
         say(sentence)
 

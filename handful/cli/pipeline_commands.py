@@ -76,7 +76,7 @@ def _evaluate(options: JobOptions) -> None:
 def _work(options: JobOptions, until: Stage, job: Job | None = None) -> None:
     from handful.distributed import n_processes
     from handful.environment import environment
-    from handful.pipeline import run_pipeline
+    from handful.pipeline import run_pipeline, starving_labels
     from handful.run import open_run
 
     if n_processes() > 1:
@@ -93,7 +93,7 @@ def _work(options: JobOptions, until: Stage, job: Job | None = None) -> None:
             outcome = run_pipeline(job, run, until=until, progress=watch)
             through = until == "evaluate" or (until == "train" and not job.task.test)
             report = report_at_the_end(run, watch) if through else None
-    starved = _starved(job, outcome)
+    starved = starving_labels(outcome.tallies, job.recipe)
     if options.as_json:
         _show_as_event(until, directory, outcome, starved, watch, report)
     else:
@@ -123,11 +123,6 @@ def _train_in_several_processes(options: JobOptions) -> None:
         say_json({"event": "result", "run": str(directory), "adapter": str(adapter), "timings": watch.timings})
     else:
         _show_adapter(directory)
-
-
-def _starved(job: Job, outcome: Outcome) -> list[str]:
-    wanted = job.recipe.generate.synthetic_per_label
-    return [label for label, count in outcome.tallies.items() if count.kept < wanted]
 
 
 def _show_as_event(

@@ -47,8 +47,8 @@ def written_section(data: RunData) -> Section:
             Paragraph(f"Texts of the first {_SHOWN_LABELS} of {len(data.labels)} labels; verdicts.jsonl has all."),
         )
     intro = (
-        "The model wrote texts for each label and then judged each of them, with examples that its prompt had not "
-        "shown unless the recipe says otherwise. Read some: a filter is as good as its judge."
+        "The model wrote texts for each label and then judged which label each of them has. Read some: what the "
+        "classifier learns is as good as its judge."
     )
     return Section("What was written, and what was kept", intro, blocks)
 
