@@ -144,8 +144,9 @@ def starving_labels(tallies: Mapping[str, Tally], recipe: Recipe) -> list[str]:
 def _name_starving(job: Job, tallies: Mapping[str, Tally], progress: Progress) -> None:
     wanted = job.recipe.generate.synthetic_per_label
     for label in starving_labels(tallies, job.recipe):
+        count = tallies[label]
         progress.warn(
-            f"label {label!r} has {tallies[label].kept} of {wanted} synthetic examples, though {tallies[label].written} "
-            "candidates were written for it. A clearer description of the label or more varied examples help most; "
+            f"label {label!r} has {count.kept} of {wanted} synthetic examples, though {count.written} candidates were "
+            "written for it. A clearer description of the label or more varied examples help most; "
             "--set generate.max_candidates_per_label=... writes more."
         )
