@@ -19,7 +19,7 @@ def plan_of(rows: int, **train: int) -> TrainingPlan:
         (8, {"batch_size": 8, "epochs": 12, "min_steps": 0}, (1, 12, 12)),
         (8, {"batch_size": 8, "epochs": 12, "min_steps": 60}, (1, 60, 60)),
         (9, {"batch_size": 8, "epochs": 12, "min_steps": 60}, (2, 30, 60)),
-        (100, {"batch_size": 8, "epochs": 12, "min_steps": 60}, (13, 12, 156)),
+        (100, {"batch_size": 8, "epochs": 12, "min_steps": 60}, (13, 12, 150)),
         (17, {"batch_size": 8, "epochs": 1, "min_steps": 7}, (3, 3, 9)),
         (100, {"batch_size": 8, "epochs": 12, "min_steps": 60, "max_steps": 100}, (13, 12, 100)),
         (2000, {"batch_size": 8, "epochs": 2, "min_steps": 60, "max_steps": 100}, (250, 2, 250)),

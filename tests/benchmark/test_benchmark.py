@@ -180,7 +180,8 @@ def test_finished_cells_are_not_measured_again_and_more_can_be_added(tmp_path: P
     assert (engine.calls, len(engine.trained)) == (calls, trained)
     assert (tmp_path / "bench" / "accuracy.csv").read_bytes() == first
     measure(plan_of("in_context,lora_synthetic,lora_real", seeds=2, engine=engine), tmp_path / "bench")
-    assert len(engine.trained) == trained + 3
+    judges = plan_of("lora_synthetic").recipe.filter.judges
+    assert len(engine.trained) == trained + 3 + judges  # the new draw's
     assert set(first.splitlines()) < set((tmp_path / "bench" / "accuracy.csv").read_bytes().splitlines())
 
 
