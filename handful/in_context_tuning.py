@@ -7,6 +7,7 @@ Language Model In-context Tuning", and Min et al. 2022, "MetaICL", tune so over 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from random import Random
 
@@ -17,8 +18,10 @@ from handful.seeding import stream
 from handful.task import Task
 from handful.training_plan import Episode, TrainingPlan
 
-_MOST_WORDS = 160
-"""Words of the demonstrations of a prompt, though it shows one of each label at least, and of the texts of a step."""
+_MOST_WORDS_SHOWN = 160
+"""Of the demonstrations of a prompt; it shows one of each label at least."""
+_MOST_WORDS_ASKED = 320
+"""Of the texts a step asks for."""
 
 
 def tuning_plan(task: Task, recipe: Recipe, seed: int) -> TrainingPlan:
@@ -36,7 +39,7 @@ def tuning_plan(task: Task, recipe: Recipe, seed: int) -> TrainingPlan:
         train=settings,
         prompt=recipe.prompt,
         seed=seed,
-        episodes=tuple(_episode(task, seed, step) for step in range(recipe.filter.judge_steps)),
+        episodes=tuple(_episode(task, seed, step) for step in range(_n_steps(task, recipe.filter.judge_epochs))),
     )
 
 
@@ -63,9 +66,19 @@ def split_halves(task: Task, draw: Random) -> tuple[list[Example], list[Example]
 
 def shown_of(task: Task, half: Sequence[Example]) -> list[Example]:
     """Return as many of a half's examples as a prompt shows: the first of each label, the same number if it can be."""
-    most = max(1, _texts_within(_MOST_WORDS, task) // len(task.labels))
+    most = max(1, _texts_within(_MOST_WORDS_SHOWN, task) // len(task.labels))
     first = {label: [e for e in half if e.label == label][:most] for label in task.label_names}
     return [example for example in half if example in first[example.label]]
+
+
+def _n_steps(task: Task, epochs: int) -> int:
+    """Return how many steps ask for every example so often, on average."""
+    asked = min(_most_asked(task), len(task.examples) // 2)
+    return math.ceil(epochs * len(task.examples) / asked)
+
+
+def _most_asked(task: Task) -> int:
+    return max(1, _texts_within(_MOST_WORDS_ASKED, task))
 
 
 def _texts_within(n_words: int, task: Task) -> int:
@@ -75,5 +88,5 @@ def _texts_within(n_words: int, task: Task) -> int:
 
 def _episode(task: Task, seed: int, step: int) -> Episode:
     shown, asked = split_halves(task, stream(seed, "episode", step))
-    rows = tuple(TrainingExample(e.text, e.label, "real") for e in asked[: max(1, _texts_within(_MOST_WORDS, task))])
+    rows = tuple(TrainingExample(e.text, e.label, "real") for e in asked[: _most_asked(task)])
     return Episode(classification_prefix(task, shown_of(task, shown)), rows)

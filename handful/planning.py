@@ -100,12 +100,13 @@ def _judges_seconds(task: Task, recipe: Recipe) -> float:
     settings = recipe.filter
     if settings.judge == "in_context":
         return 0.0
-    first = tuning_plan(task, recipe, 0).episodes[0]
+    episodes = tuning_plan(task, recipe, 0).episodes
+    first = episodes[0]
     words = len("".join(segment.text for segment in first.prefix).split()) + sum(
         len(r.text.split()) for r in first.rows
     )
     seconds_per_step = SECONDS_PER_STEP + TOKENS_PER_WORD * words / TRAINED_TOKENS_PER_SECOND
-    return settings.judges * settings.judge_steps * seconds_per_step
+    return settings.judges * len(episodes) * seconds_per_step
 
 
 def _measured_texts(task: Task, pool: int) -> int:

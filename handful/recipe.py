@@ -109,8 +109,8 @@ class FilterRecipe:
     """Who judges: the LLM `in_context` (the paper), or the LLM `tuned` to label with the real examples in context."""
     judges: int = 3
     """How many judges label each candidate; the mean of their probabilities counts."""
-    judge_steps: int = 20
-    """Optimizer steps of a tuned judge: each shows half of the examples and asks for the others."""
+    judge_epochs: int = 10
+    """How often a tuned judge is asked for each example; a step shows half of the examples and asks for the others."""
     judge_learning_rate: float = 5e-4
     """Peak learning rate of a tuned judge."""
     judge_temperature: float = 1.0
@@ -140,7 +140,7 @@ class FilterRecipe:
     def __post_init__(self) -> None:
         _require(self.judges >= 1, "filter.judges must be at least 1", self.judges)
         _require(self.judge_temperature > 0, "filter.judge_temperature must be above 0", self.judge_temperature)
-        _require(self.judge_steps >= 1, "filter.judge_steps must be at least 1", self.judge_steps)
+        _require(self.judge_epochs >= 1, "filter.judge_epochs must be at least 1", self.judge_epochs)
         _require(self.judge_learning_rate > 0, "filter.judge_learning_rate must be above 0", self.judge_learning_rate)
         _require(0 <= self.min_margin <= 1, "filter.min_margin must be in [0, 1]", self.min_margin)
         _require(0 <= self.relabel_margin <= 1, "filter.relabel_margin must be in [0, 1]", self.relabel_margin)

@@ -26,7 +26,7 @@ def shown_in(task: Task, episode: Episode) -> Counter[str]:
 
 def test_an_episode_asks_for_what_it_does_not_show() -> None:
     task = two_label_task()
-    plan = tuning_plan(task, small_recipe("filter.judge_steps=30"), 0)
+    plan = tuning_plan(task, small_recipe("filter.judge_epochs=15"), 0)
     assert plan.n_steps == len(plan.episodes) == 30
     for episode in plan.episodes:
         asked = Counter(row.label for row in episode.rows)
@@ -39,13 +39,13 @@ def test_an_episode_asks_for_what_it_does_not_show() -> None:
 
 def test_the_plan_is_the_judges_own() -> None:
     task = two_label_task()
-    recipe = small_recipe("filter.judge_learning_rate=0.01", "filter.judge_steps=3", "train.learning_rate=0.5")
+    recipe = small_recipe("filter.judge_learning_rate=0.01", "filter.judge_epochs=2", "train.learning_rate=0.5")
     plan = tuning_plan(task, recipe, 0)
     assert plan.train.learning_rate == 0.01
-    assert plan == tuning_plan(task, small_recipe("filter.judge_learning_rate=0.01", "filter.judge_steps=3"), 0)
+    assert plan == tuning_plan(task, small_recipe("filter.judge_learning_rate=0.01", "filter.judge_epochs=2"), 0)
     assert plan.episodes != tuning_plan(task, recipe, 1).episodes
-    longer = tuning_plan(task, small_recipe("filter.judge_learning_rate=0.01", "filter.judge_steps=5"), 0)
-    assert longer.episodes[:3] == plan.episodes
+    longer = tuning_plan(task, small_recipe("filter.judge_learning_rate=0.01", "filter.judge_epochs=3"), 0)
+    assert longer.episodes[:4] == plan.episodes
 
 
 @pytest.mark.parametrize("shots", [2, 3, 4, 5])
@@ -65,13 +65,13 @@ def test_halves(shots: int) -> None:
 
 @pytest.mark.parametrize(
     ("labels", "shots", "words", "shown", "asked"),
-    [(77, 4, 4, 77, 40), (2, 100, 10, 16, 16), (6, 4, 10, 12, 12), (4, 4, 41, 4, 3), (2, 4, 500, 2, 1)],
+    [(77, 4, 4, 77, 80), (2, 100, 10, 16, 32), (6, 4, 10, 12, 12), (4, 4, 41, 4, 7), (2, 4, 500, 2, 1)],
 )
 def test_many_labels_many_examples_and_long_texts_are_held_in_bounds(
     labels: int, shots: int, words: int, shown: int, asked: int
 ) -> None:
     task = task_of(labels, shots, words)
-    (episode,) = tuning_plan(task, small_recipe("filter.judge_steps=1"), 0).episodes
+    episode = tuning_plan(task, small_recipe("filter.judge_epochs=1"), 0).episodes[0]
     counts = shown_in(task, episode)
     assert len(counts) == labels
     assert counts.total() == shown
@@ -83,7 +83,17 @@ def test_many_labels_many_examples_and_long_texts_are_held_in_bounds(
 
 def test_the_prompt_is_the_classifiers_with_demonstrations() -> None:
     task = two_label_task()
-    (episode,) = tuning_plan(task, small_recipe("filter.judge_steps=1"), 0).episodes
+    episode = tuning_plan(task, small_recipe("filter.judge_epochs=1"), 0).episodes[0]
     by_text = {f" {example.text}": example for example in task.examples}
     shown = [by_text[segment.text] for segment in episode.prefix if segment.text in by_text]
     assert episode.prefix == classification_prefix(task, shown)
+
+
+@pytest.mark.parametrize(("labels", "shots", "words", "steps"), [(2, 4, 10, 20), (6, 4, 10, 20), (2, 100, 10, 63)])
+def test_every_example_is_asked_for_as_often_whatever_their_number(
+    labels: int, shots: int, words: int, steps: int
+) -> None:
+    plan = tuning_plan(task_of(labels, shots, words), small_recipe("filter.judge_epochs=10"), 0)
+    assert plan.n_steps == steps
+    asked = sum(len(episode.rows) for episode in plan.episodes)
+    assert asked == pytest.approx(10 * labels * shots, rel=0.02)

@@ -60,14 +60,14 @@ def test_in_context_nothing_is_tuned(tmp_path: Path) -> None:
 
 
 def test_a_tuned_judge_is_shown_half_of_the_examples(tmp_path: Path) -> None:
-    own = job("filter.judge=tuned", "filter.judge_steps=5", "filter.cross_fit=true")
+    own = job("filter.judge=tuned", "filter.judge_epochs=3", "filter.cross_fit=true")
     listener = Listener()
     with open_run(tmp_path / "run", MANIFEST) as run:
         files = tune_judge(own, 0, run, listener)
         scores = open_judge(own, 0, files)(CANDIDATES)
     engine = own.engine
     assert isinstance(engine, RecordingTuned)
-    assert engine.trained == [5]
+    assert engine.trained == [6]
     assert listener.stages == ["tune judge 1"]
     assert not engine.recorder.scored
     (tuned,) = engine.asked
@@ -79,7 +79,7 @@ def test_a_tuned_judge_is_shown_half_of_the_examples(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_tuning_goes_on_and_a_finished_one_is_not_done_again(tmp_path: Path) -> None:
-    own = job("filter.judge=tuned", "filter.judge_steps=6")
+    own = job("filter.judge=tuned", "filter.judge_epochs=3")
     engine = own.engine
     assert isinstance(engine, RecordingTuned)
     with open_run(tmp_path / "run", MANIFEST) as run:
@@ -94,7 +94,7 @@ def test_an_interrupted_tuning_goes_on_and_a_finished_one_is_not_done_again(tmp_
     with open_run(tmp_path / "whole", MANIFEST) as run:
         assert tune_judge(own, 0, run, Listener()) == files
         assert tune_judge(own, 1, run, Listener()) != files
-        assert tune_judge(job("filter.judge=tuned", "filter.judge_steps=6", seed=1), 0, run, Listener()) != files
+        assert tune_judge(job("filter.judge=tuned", "filter.judge_epochs=3", seed=1), 0, run, Listener()) != files
 
 
 def test_what_a_judge_is_shown() -> None:

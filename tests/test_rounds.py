@@ -123,7 +123,7 @@ def test_the_llm_is_asked_for_topics_once(tmp_path: Path) -> None:
 
 def test_several_judges_are_tuned_one_by_one_and_heard_together(tmp_path: Path) -> None:
     engine, listener = RecordingEngine(), Listener()
-    job = job_of(two_label_task(), engine, "filter.judges=2", "filter.judge_steps=4", "filter.cross_fit=true")
+    job = job_of(two_label_task(), engine, "filter.judges=2", "filter.judge_epochs=2", "filter.cross_fit=true")
     candidates = [Candidate(f"0-0-{i}", f"lovely {i}", "good", i, "p", i % 2) for i in range(10)]
     with open_run(tmp_path / "run", MANIFEST) as run:
         adapter_of = functools.cache(lambda index: tune_judge(job, index, run, listener))

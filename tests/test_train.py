@@ -107,7 +107,7 @@ def test_next_token_loss_is_the_written_out_one(tiny_model_dir: Path) -> None:
 
 def test_every_episode_is_a_step_behind_its_own_prompt(tiny_model_dir: Path) -> None:
     task = TASKS["multi"]
-    plan = replace(tuning_plan(task, small_recipe("filter.judge_steps=3"), 0), train=TrainRecipe(learning_rate=1e-9))
+    plan = replace(tuning_plan(task, small_recipe("filter.judge_epochs=2"), 0), train=TrainRecipe(learning_rate=1e-9))
     llm = LocalLLM(load_model(str(tiny_model_dir), device="cpu"))
     expected = []
     for episode in plan.episodes:
@@ -116,7 +116,7 @@ def test_every_episode_is_a_step_behind_its_own_prompt(tiny_model_dir: Path) -> 
         gold = torch.tensor([plan.labels.index(row.label) for row in episode.rows])
         expected.append(float(torch.nn.functional.nll_loss(rows, gold)))
     assert losses_of(tiny_model_dir, plan) == pytest.approx(expected, abs=1e-5)
-    assert len(set(expected)) == 3
+    assert len(set(expected)) == 4
 
 
 @pytest.mark.parametrize("loss", ["label", "next_token"])
@@ -150,7 +150,7 @@ def test_resumed_training_gives_the_same_bytes(tiny_model_dir: Path, dropout: fl
 
 
 def test_resumed_tuning_in_context_gives_the_same_bytes(tiny_model_dir: Path) -> None:
-    require_same_after_resuming(tiny_model_dir, tuning_plan(two_label_task(), small_recipe("filter.judge_steps=6"), 0))
+    require_same_after_resuming(tiny_model_dir, tuning_plan(two_label_task(), small_recipe("filter.judge_epochs=3"), 0))
 
 
 def require_same_after_resuming(tiny_model_dir: Path, plan: TrainingPlan) -> None:
