@@ -49,7 +49,7 @@ def judge_examples(folds: Sequence[Sequence[Example]], written_from: int, seed: 
     others = (
         folds[0] if len(folds) == 1 else [e for index, fold in enumerate(folds) if index != written_from for e in fold]
     )
-    return in_random_order(others, seed, "judge", written_from, *([judge] if judge else []))
+    return in_random_order(others, seed, "judge", written_from, judge)
 
 
 def in_random_order(examples: Sequence[Example], seed: int, *place: str | int) -> list[Example]:

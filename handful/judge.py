@@ -42,7 +42,7 @@ def tune_judge(job: Job, index: int, run: Run, progress: Progress) -> Mapping[st
 def open_judge(job: Job, index: int, files: Mapping[str, bytes]) -> Judge:
     """Return what scores every label for some candidates; `files` is what `tune_judge` returned."""
     shown = judge_demonstrations(job, index)
-    llm = tuned_llm(job, files) if files else job.llm()
+    llm = job.llm() if job.recipe.filter.judge == "in_context" else tuned_llm(job, files)
     return lambda candidates: judge_candidates(llm, job.task, job.recipe, candidates, shown)
 
 
@@ -69,7 +69,7 @@ def joint_scores(of_judges: Sequence[Sequence[LabelScores]], temperature: float)
     """Return what judges say together: the log of their mean probabilities, each softened by the temperature.
 
     Args:
-        of_judges: By judge, the scores of the same candidates in the same order. One judge's are left as they are.
+        of_judges: By judge, the scores of the same candidates in the same order. One judge's are only softened.
         temperature: Models tuned on a few examples are surer than they are right; above 1 they are taken for less sure.
     """
     log_probs = np.array([[score.log_probs for score in scores] for scores in of_judges]) / temperature

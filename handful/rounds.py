@@ -79,24 +79,33 @@ def judge_round(
     in_order = sorted(candidates, key=lambda candidate: candidate.fold)
     parts = [in_order[start : start + _JUDGED_AT_ONCE] for start in range(0, len(in_order), _JUDGED_AT_ONCE)]
     settings = job.recipe.filter
-    of_judges: list[list[LabelScores]] = []
-    for index in range(settings.judges):
-        names = [f"scores-{round_index}-{index}-{piece}" for piece in range(len(parts))]
-        if not all(map(run.has_step, names, [_judge_inputs(job, part) for part in parts])):
-            adapter_of(index)  # has a stage of its own, so before this one begins
-        judge = functools.cache(functools.partial(_opened, job, index, adapter_of))
-        which = f", judge {index + 1}" if settings.judges > 1 else ""
-        progress.start(f"check, round {round_index + 1}{which}", len(in_order), "texts")
-        of_judges.append([])
-        for name, part in zip(names, parts, strict=True):
-            stop_if_asked(progress)
-            of_judges[-1] += _judged(job, run, name, part, judge, progress)
-        progress.finish(f"{len(in_order)} candidates checked")
+    of_judges = [_heard(job, run, round_index, index, parts, adapter_of, progress) for index in range(settings.judges)]
     return joint_scores(of_judges, settings.judge_temperature)
 
 
-def _opened(job: Job, index: int, adapter_of: Callable[[int], Mapping[str, bytes]]) -> Judge:
-    return open_judge(job, index, adapter_of(index))
+def _heard(
+    job: Job,
+    run: Run,
+    round_index: int,
+    index: int,
+    parts: Sequence[Sequence[Candidate]],
+    adapter_of: Callable[[int], Mapping[str, bytes]],
+    progress: Progress,
+) -> list[LabelScores]:
+    """Let one judge score the parts of a round. Its model is let go of at the end: the next one's takes its place."""
+    names = [f"scores-{round_index}-{index}-{piece}" for piece in range(len(parts))]
+    if not all(map(run.has_step, names, [_judge_inputs(job, part) for part in parts])):
+        adapter_of(index)  # has a stage of its own, so before this one begins
+    judge = functools.cache(lambda: open_judge(job, index, adapter_of(index)))
+    which = f", judge {index + 1}" if job.recipe.filter.judges > 1 else ""
+    n_texts = sum(map(len, parts))
+    progress.start(f"check, round {round_index + 1}{which}", n_texts, "texts")
+    scores: list[LabelScores] = []
+    for name, part in zip(names, parts, strict=True):
+        stop_if_asked(progress)
+        scores += _judged(job, run, name, part, judge, progress)
+    progress.finish(f"{n_texts} candidates checked")
+    return scores
 
 
 def _groups(batches: Sequence[Batch]) -> Iterator[list[Batch]]:

@@ -83,6 +83,7 @@ def train_adapter(
         if not accelerator.is_main_process:
             continue
         stop = on_step is not None and on_step(step + 1, plan.n_steps, loss)
+        # The last one too: what is made of the training may be interrupted after it.
         if checkpoints is not None and (stop or (step + 1) % interval == 0 or step + 1 == plan.n_steps):
             checkpoints.save(_checkpoint(network, optimizer, step + 1))
         if stop:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,17 +23,12 @@ CANDIDATES = [Candidate(f"0-0-{i}", f"a lovely text {i}", "good", i, "p", i % 2)
 class RecordingTuned(RecordingEngine):
     """Records what the tuned model is asked, too."""
 
+    asked: list[RecordingLLM] = field(default_factory=list)
+
     def tuned(self, directory: Path, *, max_text_tokens: int, layers: int | None = None) -> LLM:
         inner = super().tuned(directory, max_text_tokens=max_text_tokens, layers=layers)
         self.asked.append(RecordingLLM(inner))  # type: ignore[arg-type]
         return self.asked[-1]
-
-    @property
-    def asked(self) -> list[RecordingLLM]:
-        return _ASKED.setdefault(id(self), [])
-
-
-_ASKED: dict[int, list[RecordingLLM]] = {}
 
 
 def job(*overrides: str, seed: int = 0) -> Job:

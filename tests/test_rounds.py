@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import functools
 import itertools
+import weakref
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +12,20 @@ import pytest
 from handful.errors import Interrupted
 from handful.generate import Batch
 from handful.judge import tune_judge
+from handful.llm.protocol import LLM
 from handful.records import Candidate
 from handful.rounds import judge_round, write_round
 from handful.run import open_run
-from tests.toys import Listener, RecordingEngine, job_of, two_label_task
+from handful.training_plan import CheckpointStore, TrainingPlan
+from tests.toys import Listener, RecordingEngine, RecordingLLM, job_of, two_label_task
 
 MANIFEST: dict[str, dict[str, str]] = {"identity": {}, "environment": {}}
+BATCHES = [Batch(0, label, index, index % 2, 8) for label in ("good", "bad") for index in range(15)]
 
 
 def in_context(index: int) -> dict[str, bytes]:
     """What `tune_judge` returns for a judge in context."""
     return {}
-
-
-BATCHES = [Batch(0, label, index, index % 2, 8) for label in ("good", "bad") for index in range(15)]
 
 
 def test_writing_keeps_the_plan_and_its_order(tmp_path: Path) -> None:
@@ -87,10 +89,8 @@ def test_judging_stops_between_pieces_and_goes_on(tmp_path: Path) -> None:
 def test_a_round_without_candidates_to_judge(tmp_path: Path) -> None:
     engine = RecordingEngine()
     with open_run(tmp_path / "run", MANIFEST) as run:
-        assert (
-            judge_round(job_of(two_label_task(), engine, "filter.judge=in_context"), run, 0, [], in_context, Listener())
-            == []
-        )
+        job = job_of(two_label_task(), engine, "filter.judge=in_context")
+        assert judge_round(job, run, 0, [], in_context, Listener()) == []
     assert engine.calls == 0
 
 
@@ -136,3 +136,30 @@ def test_several_judges_are_tuned_one_by_one_and_heard_together(tmp_path: Path) 
     assert [score.candidate_id for score in scores] == [c.id for c in sorted(candidates, key=lambda c: c.fold)]
     for score in scores:
         assert np.exp(score.log_probs).sum() == pytest.approx(1)
+
+
+@dataclass(frozen=True)
+class CountingEngine(RecordingEngine):
+    """Knows how many tuned models are alive when the next one is trained."""
+
+    opened: list[weakref.ref[RecordingLLM]] = field(default_factory=list)
+    alive_at_training: list[int] = field(default_factory=list)
+
+    def train(self, plan: TrainingPlan, checkpoints: CheckpointStore, on_step: object) -> dict[str, bytes]:
+        self.alive_at_training.append(sum(model() is not None for model in self.opened))
+        return super().train(plan, checkpoints, on_step)
+
+    def tuned(self, directory: Path, *, max_text_tokens: int, layers: int | None = None) -> LLM:
+        model = RecordingLLM()
+        self.opened.append(weakref.ref(model))
+        return model
+
+
+def test_a_judges_model_is_let_go_of_before_the_next_one_is_tuned(tmp_path: Path) -> None:
+    engine = CountingEngine()
+    job = job_of(two_label_task(), engine, "filter.judges=3", "filter.judge_epochs=1")
+    candidates = [Candidate(f"0-0-{i}", f"lovely {i}", "good", i, "p") for i in range(4)]
+    with open_run(tmp_path / "run", MANIFEST) as run:
+        judge_round(job, run, 0, candidates, lambda index: tune_judge(job, index, run, Listener()), Listener())
+    assert len(engine.opened) == 3
+    assert set(engine.alive_at_training) == {0}
