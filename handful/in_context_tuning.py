@@ -18,9 +18,9 @@ from handful.seeding import stream
 from handful.task import Task
 from handful.training_plan import Episode, TrainingPlan
 
-_MOST_WORDS_SHOWN = 160
-"""Of the demonstrations of a prompt; it shows one of each label at least."""
-_MOST_WORDS_ASKED = 320
+_MOST_BYTES_SHOWN = 1000
+"""Of the demonstrations of a prompt, in UTF-8: tokens in any script; one of each label is shown at least."""
+_MOST_BYTES_ASKED = 2000
 """Of the texts a step asks for."""
 
 
@@ -66,7 +66,7 @@ def split_halves(task: Task, draw: Random) -> tuple[list[Example], list[Example]
 
 def shown_of(task: Task, half: Sequence[Example]) -> list[Example]:
     """Return as many of a half's examples as a prompt shows: the first of each label, the same number if it can be."""
-    most = max(1, _texts_within(_MOST_WORDS_SHOWN, task) // len(task.labels))
+    most = max(1, _texts_within(_MOST_BYTES_SHOWN, task) // len(task.labels))
     first = {label: [e for e in half if e.label == label][:most] for label in task.label_names}
     return [example for example in half if example in first[example.label]]
 
@@ -78,12 +78,13 @@ def _n_steps(task: Task, epochs: int) -> int:
 
 
 def _most_asked(task: Task) -> int:
-    return max(1, _texts_within(_MOST_WORDS_ASKED, task))
+    return max(1, _texts_within(_MOST_BYTES_ASKED, task))
 
 
-def _texts_within(n_words: int, task: Task) -> int:
-    """Return how many texts of the task's mean length have so many words together."""
-    return n_words * len(task.examples) // max(1, sum(len(example.text.split()) for example in task.examples))
+def _texts_within(n_bytes: int, task: Task) -> int:
+    """Return how many texts of the task's mean length have so many bytes together."""
+    sizes = [len(example.text.encode("utf-8", "surrogatepass")) for example in task.examples]
+    return n_bytes * len(sizes) // max(1, sum(sizes))
 
 
 def _episode(task: Task, seed: int, step: int) -> Episode:

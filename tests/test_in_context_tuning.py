@@ -12,11 +12,12 @@ from handful.training_plan import Episode
 from tests.toys import small_recipe, two_label_task
 
 
-def task_of(labels: int, shots: int, words: int = 3) -> Task:
-    """A task of texts of so many words."""
+def task_of(labels: int, shots: int, size: int = 20, filling: str = "x") -> Task:
+    """A task of texts of so many letters, or a few more."""
     names = [f"label{index}" for index in range(labels)]
-    filling = " and" * (words - 2)
-    return Task.create("t", names, [(f"{name}{filling} {i}", name) for name in names for i in range(shots)])
+    return Task.create(
+        "t", names, [(f"{name} {i} {filling * (size - 10)}", name) for name in names for i in range(shots)]
+    )
 
 
 def shown_in(task: Task, episode: Episode) -> Counter[str]:
@@ -64,13 +65,20 @@ def test_halves(shots: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "shots", "words", "shown", "asked"),
-    [(77, 4, 4, 77, 80), (2, 100, 10, 16, 32), (6, 4, 10, 12, 12), (4, 4, 41, 4, 7), (2, 4, 500, 2, 1)],
+    ("labels", "shots", "size", "filling", "shown", "asked"),
+    [
+        (6, 4, 50, "x", 12, 12),
+        (4, 4, 240, "x", 4, 8),
+        (77, 4, 20, "x", 77, 100),
+        (2, 100, 50, "x", 20, 40),
+        (2, 4, 3000, "x", 2, 1),
+        (2, 100, 50, "文", 6, 15),  # three bytes each, and no spaces to count words by
+    ],
 )
 def test_many_labels_many_examples_and_long_texts_are_held_in_bounds(
-    labels: int, shots: int, words: int, shown: int, asked: int
+    labels: int, shots: int, size: int, filling: str, shown: int, asked: int
 ) -> None:
-    task = task_of(labels, shots, words)
+    task = task_of(labels, shots, size, filling)
     episode = tuning_plan(task, small_recipe("filter.judge_epochs=1"), 0).episodes[0]
     counts = shown_in(task, episode)
     assert len(counts) == labels
@@ -89,11 +97,9 @@ def test_the_prompt_is_the_classifiers_with_demonstrations() -> None:
     assert episode.prefix == classification_prefix(task, shown)
 
 
-@pytest.mark.parametrize(("labels", "shots", "words", "steps"), [(2, 4, 10, 20), (6, 4, 10, 20), (2, 100, 10, 63)])
-def test_every_example_is_asked_for_as_often_whatever_their_number(
-    labels: int, shots: int, words: int, steps: int
-) -> None:
-    plan = tuning_plan(task_of(labels, shots, words), small_recipe("filter.judge_epochs=10"), 0)
+@pytest.mark.parametrize(("labels", "shots", "steps"), [(2, 4, 20), (6, 4, 20), (2, 100, 50)])
+def test_every_example_is_asked_for_as_often_whatever_their_number(labels: int, shots: int, steps: int) -> None:
+    plan = tuning_plan(task_of(labels, shots, 50), small_recipe("filter.judge_epochs=10"), 0)
     assert plan.n_steps == steps
     asked = sum(len(episode.rows) for episode in plan.episodes)
     assert asked == pytest.approx(10 * labels * shots, rel=0.02)
