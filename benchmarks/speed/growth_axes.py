@@ -64,7 +64,8 @@ def axes(settings: Settings, real: LoadedModel, tiny: LoadedModel) -> list[Axis]
     """Return every axis of a real model, and that of texts with a tiny one too."""
 
     def cut(sizes: tuple[int, ...]) -> tuple[int, ...]:
-        return sizes[:2] if settings.quick else sizes
+        # An exponent takes two sizes above 0.
+        return tuple(size for size in sizes if size)[:2] if settings.quick else sizes
 
     return [
         Axis(
