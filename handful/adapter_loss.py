@@ -17,6 +17,7 @@ from handful.llm.label_scores import label_log_probs
 from handful.llm.label_trie import LabelTrie
 from handful.llm.lora import frozen_with_gradient, tuned_decoder
 from handful.llm.packing import Packed, pack
+from handful.llm.protocol import Precision
 from handful.llm.tree_attention import tree_attention
 from handful.prompts import EncodedPrompt
 from handful.recipe import TrainRecipe
@@ -33,14 +34,21 @@ class EncodedRow:
 
 
 class AdapterLoss(nn.Module):
-    """The model with its loss inside, so that one wrapped forward call is all a process group needs."""
+    """The model with its loss inside, so that one wrapped forward call is all a process group needs.
 
-    def __init__(self, model: Any, trie: LabelTrie, recipe: TrainRecipe) -> None:
+    Args:
+        model: A PEFT model.
+        trie: The labels.
+        recipe: Which loss.
+        precision: Of the products with the layers' frozen weights, where the layers are written out.
+    """
+
+    def __init__(self, model: Any, trie: LabelTrie, recipe: TrainRecipe, precision: Precision = "float32") -> None:
         super().__init__()
         self.model = model
         self._trie = trie
         self._recipe = recipe
-        self._decoder = tuned_decoder(model)
+        self._decoder = tuned_decoder(model, precision=precision)
         head = model.get_base_model().get_output_embeddings().weight
         self._head_logits = frozen_with_gradient(head) if self._decoder and recipe.loss == "next_token" else None
 

@@ -42,7 +42,7 @@ def tune_judge(job: Job, index: int, run: Run, progress: Progress) -> Mapping[st
 def open_judge(job: Job, index: int, files: Mapping[str, bytes]) -> Judge:
     """Return what scores every label for some candidates; `files` is what `tune_judge` returned."""
     shown = judge_demonstrations(job, index)
-    llm = job.llm() if job.recipe.filter.judge == "in_context" else tuned_llm(job, files)
+    llm = job.llm() if job.recipe.filter.judge == "in_context" else tuned_llm(job, files, quick=True)
     return lambda candidates: judge_candidates(llm, job.task, job.recipe, candidates, shown)
 
 

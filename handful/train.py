@@ -25,6 +25,7 @@ from handful.adapter_loss import AdapterLoss, EncodedRow
 from handful.errors import Interrupted, RunError
 from handful.llm.label_trie import LabelTrie, build_label_trie
 from handful.llm.loading import LoadedModel
+from handful.llm.protocol import Precision
 from handful.prompts import Segment, classification_prompt, encode, encode_text
 from handful.records import TrainingExample
 from handful.seeding import derive_seed, stream
@@ -42,6 +43,7 @@ def train_adapter(
     *,
     checkpoints: CheckpointStore | None = None,
     on_step: Callable[[int, int, float], bool] | None = None,
+    precision: Precision = "float32",
 ) -> dict[str, bytes]:
     """Tune a LoRA adapter; the loaded model is changed and not to be used afterwards.
 
@@ -50,6 +52,7 @@ def train_adapter(
         plan: Rows, prompt and settings.
         checkpoints: Where to resume from and to save to.
         on_step: Called with (step, n_steps, loss) after each step; returning True saves and stops.
+        precision: Of the products with the frozen weights on the CPU.
 
     Returns:
         The files of a PEFT adapter directory by name; on processes other than the main one an empty mapping.
@@ -62,7 +65,7 @@ def train_adapter(
     accelerator = Accelerator(cpu=loaded.device.type == "cpu", mixed_precision="no")
     trie = _trie(loaded, plan)
     batches = _batches(loaded, plan, trie)
-    network = AdapterLoss(_with_lora(loaded, plan), trie, plan.train)
+    network = AdapterLoss(_with_lora(loaded, plan), trie, plan.train, precision)
     optimizer = torch.optim.AdamW(
         [p for p in network.parameters() if p.requires_grad],
         lr=plan.train.learning_rate,

@@ -100,12 +100,13 @@ def tuned_classifier(job: Job, files: Mapping[str, bytes]) -> Classifier:
     return Classifier(tuned_llm(job, files, layers=spec.layers), spec)
 
 
-def tuned_llm(job: Job, files: Mapping[str, bytes], *, layers: int | None = None) -> LLM:
-    """Return the base model with an adapter from files that are not in a directory."""
+def tuned_llm(job: Job, files: Mapping[str, bytes], *, layers: int | None = None, quick: bool = False) -> LLM:
+    """Return the base model with an adapter from files that are not in a directory; see `Engine.tuned`."""
     with tempfile.TemporaryDirectory() as folder:
         for name, data in files.items():
             (Path(folder) / name).write_bytes(data)
-        return job.engine.tuned(Path(folder), max_text_tokens=job.recipe.prompt.max_text_tokens, layers=layers)
+        most = job.recipe.prompt.max_text_tokens
+        return job.engine.tuned(Path(folder), max_text_tokens=most, layers=layers, quick=quick)
 
 
 @dataclass(frozen=True)

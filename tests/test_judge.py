@@ -24,9 +24,11 @@ class RecordingTuned(RecordingEngine):
     """Records what the tuned model is asked, too."""
 
     asked: list[RecordingLLM] = field(default_factory=list)
+    quick: list[bool] = field(default_factory=list)
 
-    def tuned(self, directory: Path, *, max_text_tokens: int, layers: int | None = None) -> LLM:
-        inner = super().tuned(directory, max_text_tokens=max_text_tokens, layers=layers)
+    def tuned(self, directory: Path, *, max_text_tokens: int, layers: int | None = None, quick: bool = False) -> LLM:
+        inner = super().tuned(directory, max_text_tokens=max_text_tokens, layers=layers, quick=quick)
+        self.quick.append(quick)
         self.asked.append(RecordingLLM(inner))  # type: ignore[arg-type]
         return self.asked[-1]
 

@@ -149,7 +149,7 @@ class CountingEngine(RecordingEngine):
         self.alive_at_training.append(sum(model() is not None for model in self.opened))
         return super().train(plan, checkpoints, on_step)
 
-    def tuned(self, directory: Path, *, max_text_tokens: int, layers: int | None = None) -> LLM:
+    def tuned(self, directory: Path, *, max_text_tokens: int, layers: int | None = None, quick: bool = False) -> LLM:
         model = RecordingLLM()
         self.opened.append(weakref.ref(model))
         return model

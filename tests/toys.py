@@ -115,8 +115,8 @@ class RecordingEngine:
 
         return self.inner.train(plan, checkpoints, counted)
 
-    def tuned(self, directory: Path, *, max_text_tokens: int, layers: int | None = None) -> LLM:
-        return self.inner.tuned(directory, max_text_tokens=max_text_tokens, layers=layers)
+    def tuned(self, directory: Path, *, max_text_tokens: int, layers: int | None = None, quick: bool = False) -> LLM:
+        return self.inner.tuned(directory, max_text_tokens=max_text_tokens, layers=layers, quick=quick)
 
     def control_tokens(self, targets: tuple[str, ...]) -> ControlTokens | None:
         return None

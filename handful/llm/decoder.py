@@ -176,12 +176,10 @@ def build_decoder(model: Any, make_linear: MakeLinear) -> Decoder | None:
         model: A causal language model, or what PEFT made of one.
         make_linear: Makes the layers; what it does not copy is shared with the model.
     """
-    body = model.base_model
-    body = getattr(body, "model", body)  # PEFT's tuner stands around the causal model
-    body = getattr(body, "model", body)
-    config = body.config
-    if not _is_known(config, body):
+    if not can_be_written_out(model):
         return None
+    body = _body(model)
+    config = body.config
     layers = []
     for layer in body.layers:
         attention, mlp = layer.self_attn, layer.mlp
@@ -208,12 +206,21 @@ def build_decoder(model: Any, make_linear: MakeLinear) -> Decoder | None:
     )
 
 
+def _body(model: Any) -> Any:
+    body = model.base_model
+    body = getattr(body, "model", body)  # PEFT's tuner stands around the causal model
+    return getattr(body, "model", body)
+
+
 def _gain(attention: Any, name: str) -> Tensor | None:
     norm = getattr(attention, name, None)
     return None if norm is None else norm.weight.detach()
 
 
-def _is_known(config: Any, body: Any) -> bool:
+def can_be_written_out(model: Any) -> bool:
+    """Return whether a model is of a kind, in a type and on a device that `build_decoder` knows."""
+    body = _body(model)
+    config = body.config
     if config.model_type not in _MODEL_TYPES or config.hidden_act != "silu":
         return False
     weight = body.embed_tokens.weight

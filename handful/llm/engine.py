@@ -47,8 +47,11 @@ class Engine(Protocol):
         """Tune an adapter and return the files of its directory; see `train.train_adapter`."""
         ...
 
-    def tuned(self, directory: Path, *, max_text_tokens: int, layers: int | None = None) -> LLM:
-        """Return the base model, cut to its lowest `layers` if they are given, with the adapter of a directory."""
+    def tuned(self, directory: Path, *, max_text_tokens: int, layers: int | None = None, quick: bool = False) -> LLM:
+        """Return the base model, cut to its lowest `layers` if they are given, with the adapter of a directory.
+
+        With `quick` it computes as it was tuned, not as a classifier answers: see `LocalEngine`.
+        """
         ...
 
     def control_tokens(self, targets: tuple[str, ...]) -> ControlTokens | None:
@@ -58,7 +61,11 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class LocalEngine:
-    """A model that transformers loads in this process."""
+    """A model that transformers loads in this process.
+
+    On a CPU with instructions for bfloat16, tuning and the tuned judges multiply by the frozen weights in it, unless
+    `dtype` says otherwise: half the time. What is written and what a classifier answers is computed in float32.
+    """
 
     name: str
     device: DeviceName = "auto"
@@ -66,7 +73,7 @@ class LocalEngine:
     load_in_4bit: bool = False
     expected_fingerprint: str | None = None
     precision: Precision = "float32"
-    """Of the tuned model's matrix products; writing, checking and training are done in `dtype`."""
+    """Of a classifier's matrix products."""
 
     def fingerprint(self) -> str:
         """See `Engine.fingerprint`."""
@@ -83,16 +90,24 @@ class LocalEngine:
 
         _shared_llm.cache_clear()  # two models in memory are one too many, and loading again takes a second
         loaded = lowest_layers(self.load(), plan.train.layers)
-        return train_adapter(loaded, plan, checkpoints=checkpoints, on_step=on_step)
+        precision = self._tuning_precision(loaded)
+        return train_adapter(loaded, plan, checkpoints=checkpoints, on_step=on_step, precision=precision)
 
-    def tuned(self, directory: Path, *, max_text_tokens: int, layers: int | None = None) -> LLM:
+    def tuned(self, directory: Path, *, max_text_tokens: int, layers: int | None = None, quick: bool = False) -> LLM:
         """See `Engine.tuned`."""
         from handful.llm.loading import lowest_layers, with_adapter
         from handful.llm.local import LocalLLM
 
         _shared_llm.cache_clear()  # as in `train`
         loaded = with_adapter(lowest_layers(self.load(), layers), directory, merge=not self.load_in_4bit)
-        return LocalLLM(loaded, max_text_tokens=max_text_tokens, precision=self.precision, keep_model=False)
+        precision = self._tuning_precision(loaded) if quick else self.precision
+        return LocalLLM(loaded, max_text_tokens=max_text_tokens, precision=precision, keep_model=False)
+
+    def _tuning_precision(self, loaded: LoadedModel) -> Precision:
+        from handful.llm.decoder import can_be_written_out
+        from handful.llm.linear import quick_precision
+
+        return quick_precision() if self.dtype == "auto" and can_be_written_out(loaded.model) else "float32"
 
     def control_tokens(self, targets: tuple[str, ...]) -> ControlTokens | None:
         """See `Engine.control_tokens`."""
@@ -145,7 +160,7 @@ class ScriptedEngine:
         """See `Engine.train`."""
         return train_script(plan, checkpoints, on_step)
 
-    def tuned(self, directory: Path, *, max_text_tokens: int, layers: int | None = None) -> LLM:
+    def tuned(self, directory: Path, *, max_text_tokens: int, layers: int | None = None, quick: bool = False) -> LLM:
         """See `Engine.tuned`."""
         return tuned_script(directory)
 

@@ -17,6 +17,7 @@ from torch.autograd import Function
 from handful.llm.bodies import side_by_side
 from handful.llm.decoder import Decoder, build_decoder
 from handful.llm.linear import Linear, frozen_linear, product
+from handful.llm.protocol import Precision
 
 
 class _Thin(Function):
@@ -63,9 +64,9 @@ class _Frozen(Function):
         return ctx.by_transpose(grads[0]), None, None
 
 
-def frozen_with_gradient(weight: Tensor, bias: Tensor | None = None) -> Linear:
+def frozen_with_gradient(weight: Tensor, bias: Tensor | None = None, precision: Precision = "float32") -> Linear:
     """Return a frozen linear layer through which a gradient flows to its input."""
-    by_weight, by_transpose = frozen_linear(weight, bias), frozen_linear(weight.T.contiguous())
+    by_weight, by_transpose = _both_ways(weight, bias, precision)
 
     def layer(x: Tensor) -> Tensor:
         output: Tensor = _Frozen.apply(x, by_weight, by_transpose)  # type: ignore[no-untyped-call]
@@ -74,16 +75,17 @@ def frozen_with_gradient(weight: Tensor, bias: Tensor | None = None) -> Linear:
     return layer
 
 
-def tuned_decoder(model: Any, adapter: str = "default") -> Decoder | None:
+def tuned_decoder(model: Any, adapter: str = "default", precision: Precision = "float32") -> Decoder | None:
     """Write out a PEFT model for training, None if it is of an unknown kind; its frozen layers are freed.
 
     Args:
         model: A PEFT model whose LoRA parameters are going to be trained; it cannot be run itself any more.
         adapter: Name of its one active adapter.
+        precision: Of the products with the frozen weights; the adapter's own are in float32.
     """
 
     def make_linear(modules: Sequence[Any]) -> Linear:
-        layer = _tuned_linear(modules, adapter)
+        layer = _tuned_linear(modules, adapter, precision)
         for base in map(_base, modules):
             base.weight = nn.Parameter(torch.empty(0), requires_grad=False)
         return layer
@@ -95,13 +97,18 @@ def _base(module: Any) -> Any:
     return module.get_base_layer() if isinstance(module, LoraLinear) else module
 
 
-def _tuned_linear(modules: Sequence[Any], adapter: str) -> Linear:
+def _both_ways(weight: Tensor, bias: Tensor | None, precision: Precision) -> tuple[Linear, Linear]:
+    """Return the layer, and the one that takes the gradient of its output to that of its input."""
+    return frozen_linear(weight, bias, precision), frozen_linear(weight.T.contiguous(), None, precision)
+
+
+def _tuned_linear(modules: Sequence[Any], adapter: str, precision: Precision) -> Linear:
     bases = [_base(module) for module in modules]
     weight, bias = side_by_side(bases)
     tuned = [module for module in modules if isinstance(module, LoraLinear)]
     if not tuned:
-        return frozen_with_gradient(weight, bias)
-    by_weight, by_transpose = frozen_linear(weight, bias), frozen_linear(weight.T.contiguous())
+        return frozen_with_gradient(weight, bias, precision)
+    by_weight, by_transpose = _both_ways(weight, bias, precision)
     scaling = tuned[0].scaling[adapter]
     n_outputs = [len(base.weight) for base in bases]
 

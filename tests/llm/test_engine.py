@@ -5,11 +5,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 
 from handful.errors import ModelError
-from handful.llm.engine import LocalEngine, ScriptedEngine, open_engine
+from handful.in_context_tuning import tuning_plan
+from handful.llm import bodies, linear, lora
+from handful.llm.engine import DtypeName, LocalEngine, ScriptedEngine, open_engine
 from handful.llm.local import LocalLLM
+from handful.llm.protocol import Precision
 from handful.llm.scripted import ScriptedLLM
+from tests.toys import MemoryStore, small_recipe, two_label_task
 
 
 def test_names_choose_the_engine(tiny_model_dir: Path) -> None:
@@ -53,3 +58,38 @@ def test_choosing_an_engine_imports_no_torch() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
     )
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "cpu_has_it", "expected"),
+    [("auto", True, "bfloat16"), ("auto", False, "float32"), ("float32", True, "float32")],
+)
+def test_tuning_and_judging_are_in_what_the_cpu_is_fastest_in(
+    dtype: DtypeName,
+    cpu_has_it: bool,
+    expected: str,
+    tiny_model_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def layer(weight: Tensor, bias: Tensor | None = None, precision: Precision = "float32") -> linear.Linear:
+        asked.append(precision)
+        return frozen(weight, bias, precision)
+
+    frozen = linear.frozen_linear
+    monkeypatch.setattr(linear, "quick_precision", lambda: "bfloat16" if cpu_has_it else "float32")
+    monkeypatch.setattr(lora, "frozen_linear", layer)
+    monkeypatch.setattr(bodies, "frozen_linear", layer)
+    engine = open_engine(str(tiny_model_dir), device="cpu", dtype=dtype)
+    files = engine.train(
+        tuning_plan(two_label_task(), small_recipe("filter.judge_epochs=1"), seed=0), MemoryStore(), lambda *_: False
+    )
+    assert set(asked) == {expected}
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    for quick in (True, False):  # a judge, and a classifier
+        asked.clear()
+        engine.tuned(tmp_path, max_text_tokens=64, quick=quick)
+        assert set(asked) == {expected if quick else "float32"}

@@ -96,3 +96,19 @@ def test_a_gradient_flows_through_a_frozen_layer() -> None:
     assert x.grad is not None
     assert also_x.grad is not None
     assert torch.allclose(x.grad, also_x.grad, atol=1e-5)
+
+
+def test_in_bfloat16_states_and_gradients_are_near() -> None:
+    exact = peft_model("llama", "all-linear")
+    short = copy.deepcopy(exact)
+    packed = pack(PREFIX, TEXTS, MULTI)
+    found = []
+    for model, decoder in ((exact, tuned_decoder(exact)), (short, tuned_decoder(short, precision="bfloat16"))):
+        assert decoder is not None
+        states = decoder(packed.ids[0], packed.positions[0], tree_attention(decoder.heads, packed))
+        found.append((states.detach(), gradients(model, states)))
+    (states, wanted), (short_states, gradient) = found
+    assert 1e-5 < (short_states - states).norm() / states.norm() < 0.02
+    assert wanted.keys() == gradient.keys()
+    for name, value in wanted.items():
+        assert value.norm() == 0 or (gradient[name] - value).norm() / value.norm() < 0.05, name
