@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from handful.llm.decoder import Decoder
 from handful.llm.label_scores import label_log_probs
 from handful.llm.label_trie import LabelTrie
 from handful.llm.lora import frozen_with_gradient, tuned_decoder
@@ -33,6 +34,11 @@ class EncodedRow:
     weight: float
 
 
+_MOST_BYTES_KEPT = 1 << 29
+"""Of lower states; beyond it they are computed at every step."""
+_COMPUTED_AT_ONCE = 16
+
+
 class AdapterLoss(nn.Module):
     """The model with its loss inside, so that one wrapped forward call is all a process group needs.
 
@@ -50,17 +56,47 @@ class AdapterLoss(nn.Module):
         self._recipe = recipe
         self._decoder = tuned_decoder(model, precision=precision)
         head = model.get_base_model().get_output_embeddings().weight
+        self._n_lower = _untuned_layers(model) if self._decoder else 0
+        self._lower: dict[tuple[int, ...], Tensor] = {}
         self._head_logits = frozen_with_gradient(head) if self._decoder and recipe.loss == "next_token" else None
 
     def forward(self, examples: Sequence[EncodedRow]) -> Tensor:
         """Return the sum of the examples' weighted losses, a scalar."""
         return self._label_loss(examples) if self._recipe.loss == "label" else self._next_token_loss(examples)
 
-    def _hidden(self, packed: Packed, wanted: Tensor) -> Tensor:
-        """Return the hidden states of some tokens, shape (W, D)."""
-        if self._decoder is not None:
-            attend = tree_attention(self._decoder.heads, packed)
-            return self._decoder(packed.ids[0], packed.positions[0], attend, wanted)
+    def keep_lower_states(self, examples: Sequence[EncodedRow]) -> None:
+        """Compute what the layers below the adapter make of examples behind one prefix, if there is room to keep it.
+
+        In the order given and so many at a time, whatever a training resumed from: the last bits depend on it.
+        """
+        n_tokens = sum(len(e.prompt.suffix_ids) + self._trie.n_nodes for e in examples)
+        decoder = self._decoder
+        if decoder is None or not self._n_lower or self._recipe.loss != "label":
+            return
+        if n_tokens * decoder.embeddings.shape[1] * decoder.embeddings.element_size() > _MOST_BYTES_KEPT:
+            return
+        for start in range(0, len(examples), _COMPUTED_AT_ONCE):
+            some = examples[start : start + _COMPUTED_AT_ONCE]
+            packed = pack(some[0].prompt.prefix_ids, [e.prompt.suffix_ids for e in some], self._trie)
+            with torch.no_grad():
+                states = self._lower_states(decoder, packed)
+            self._lower.setdefault((), states[packed.owners == -1])
+            for owner, example in enumerate(some):
+                self._lower.setdefault(example.prompt.suffix_ids, states[packed.owners == owner])
+
+    def _lower_states(self, decoder: Decoder, packed: Packed) -> Tensor:
+        attend = tree_attention(decoder.heads, packed)
+        return decoder.through(range(self._n_lower), decoder.embeddings[packed.ids[0]], packed.positions[0], attend)
+
+    def _hidden(self, packed: Packed, wanted: Tensor, texts: Sequence[tuple[int, ...]] = ()) -> Tensor:
+        """Return the hidden states of some tokens, shape (W, D); `texts` are what the examples were packed from."""
+        decoder = self._decoder
+        if decoder is not None and self._lower:
+            states = torch.cat([self._lower[()], *(self._lower[text] for text in texts)])
+            layers, attend = range(self._n_lower, len(decoder.layers)), tree_attention(decoder.heads, packed)
+            return decoder.finish(decoder.through(layers, states, packed.positions[0], attend, wanted))
+        if decoder is not None:
+            return decoder(packed.ids[0], packed.positions[0], tree_attention(decoder.heads, packed), wanted)
         transformer = self.model.get_base_model().base_model
         device = next(self.parameters()).device
         hidden: Tensor = transformer(
@@ -78,7 +114,8 @@ class AdapterLoss(nn.Module):
     def _label_loss(self, examples: Sequence[EncodedRow]) -> Tensor:
         packed = pack(examples[0].prompt.prefix_ids, [e.prompt.suffix_ids for e in examples], self._trie)
         nodes = packed.ends[:, None] + 1 + torch.arange(self._trie.n_nodes)
-        hidden = self._hidden(packed, torch.cat([packed.ends, nodes.flatten()]))
+        wanted = torch.cat([packed.ends, nodes.flatten()])
+        hidden = self._hidden(packed, wanted, [e.prompt.suffix_ids for e in examples])
         ends, inner = hidden[: len(examples)], hidden[len(examples) :].view(*nodes.shape, hidden.shape[-1])
         scores = label_log_probs(ends, inner, self._head(), self._trie)  # (B, C)
         soft = torch.tensor([e.soft_target for e in examples], device=scores.device)
@@ -96,3 +133,10 @@ class AdapterLoss(nn.Module):
         counts = owners.bincount(minlength=len(examples))
         weights = torch.tensor([e.weight for e in examples], device=logits.device) / counts
         return (losses * weights[owners]).sum()
+
+
+def _untuned_layers(model: Any) -> int:
+    """Return how many of the lowest layers have no part in an adapter."""
+    layers = model.get_base_model().base_model.layers
+    tuned = [any(p.requires_grad for p in layer.parameters()) for layer in layers]
+    return tuned.index(True) if any(tuned) else 0

@@ -29,7 +29,8 @@ def tuning_plan(task: Task, recipe: Recipe, seed: int) -> TrainingPlan:
 
     How the judge is tuned is not how the classifier is: the recipe's `train` has no say.
     """
-    settings = TrainRecipe(learning_rate=recipe.filter.judge_learning_rate)
+    # All layers: judges tuned in the upper half alone label worse (experiments, 2026-11-25).
+    settings = TrainRecipe(learning_rate=recipe.filter.judge_learning_rate, lora_layer_share=1.0)
     rows = tuple(TrainingExample(example.text, example.label, "real") for example in task.examples)
     return TrainingPlan(
         prefix=classification_prefix(task),

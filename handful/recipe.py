@@ -164,6 +164,8 @@ class TrainRecipe:
     """Dropout before the update."""
     lora_target_modules: Literal["all-linear", "attention"] = "all-linear"
     """Which linear layers get an update."""
+    lora_layer_share: float = 0.5
+    """Which share of the layers gets an update: the uppermost. What the others compute of a text is computed once."""
     learning_rate: float = 5e-4
     """Peak learning rate."""
     epochs: int = 8
@@ -191,6 +193,7 @@ class TrainRecipe:
 
     def __post_init__(self) -> None:
         _require(self.lora_rank >= 1, "train.lora_rank must be at least 1", self.lora_rank)
+        _require(0 < self.lora_layer_share <= 1, "train.lora_layer_share must be in (0, 1]", self.lora_layer_share)
         _require(0 <= self.lora_dropout < 1, "train.lora_dropout must be in [0, 1)", self.lora_dropout)
         _require(self.learning_rate > 0, "train.learning_rate must be above 0", self.learning_rate)
         _require(self.epochs >= 1, "train.epochs must be at least 1", self.epochs)
@@ -256,6 +259,7 @@ PRESETS: dict[str, Recipe] = {
             loss="next_token",
             lora_dropout=0.1,
             lora_target_modules="attention",
+            lora_layer_share=1.0,
             learning_rate=2e-4,
             epochs=100,
             min_steps=0,

@@ -20,6 +20,7 @@ import torch
 from accelerate import Accelerator
 from safetensors import torch as safetensors_torch
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from handful.adapter_loss import AdapterLoss, EncodedRow
 from handful.errors import Interrupted, RunError
@@ -64,7 +65,7 @@ def train_adapter(
     """
     accelerator = Accelerator(cpu=loaded.device.type == "cpu", mixed_precision="no")
     trie = _trie(loaded, plan)
-    batches = _batches(loaded, plan, trie)
+    rows, batches = _encoded(loaded, plan, trie)
     network = AdapterLoss(_with_lora(loaded, plan), trie, plan.train, precision)
     optimizer = torch.optim.AdamW(
         [p for p in network.parameters() if p.requires_grad],
@@ -74,6 +75,8 @@ def train_adapter(
     )
     network_ready, optimizer_ready = accelerator.prepare(network, optimizer)
     done = _restore(network, optimizer, checkpoints)
+    if rows and plan.n_steps > plan.steps_per_epoch:
+        network.keep_lower_states(rows)
     interval = math.ceil(plan.n_steps / _CHECKPOINTS)
     network_ready.train()
     for step in range(done, plan.n_steps):
@@ -100,13 +103,19 @@ def _trie(loaded: LoadedModel, plan: TrainingPlan) -> LabelTrie:
     return build_label_trie(ids, encode_text("\n", loaded.tokenizer))
 
 
-def _batches(loaded: LoadedModel, plan: TrainingPlan, trie: LabelTrie) -> Callable[[int], list[EncodedRow]]:
-    """Encode all there is to be learnt, to know at once what does not fit; return what gives the batch of a step."""
+def _encoded(
+    loaded: LoadedModel, plan: TrainingPlan, trie: LabelTrie
+) -> tuple[list[EncodedRow], Callable[[int], list[EncodedRow]]]:
+    """Encode all there is to be learnt, to know at once what does not fit.
+
+    Returns:
+        The rows behind the one prefix, if there is one, and what gives the batch of a step.
+    """
     if plan.episodes:
         steps = [[_encode_row(loaded, plan, trie, e.prefix, row) for row in e.rows] for e in plan.episodes]
-        return steps.__getitem__
+        return [], steps.__getitem__
     examples = [_encode_row(loaded, plan, trie, plan.prefix, row) for row in plan.rows]
-    return lambda step: [examples[index] for index in _rows_of_step(plan, step)]
+    return examples, lambda step: [examples[index] for index in _rows_of_step(plan, step)]
 
 
 def _encode_row(
@@ -126,8 +135,15 @@ def _encode_row(
 
 def _with_lora(loaded: LoadedModel, plan: TrainingPlan) -> Any:
     recipe = plan.train
-    modules: Any = "all-linear" if recipe.lora_target_modules == "all-linear" else _attention_modules(loaded.model)
+    n_layers = loaded.model.config.num_hidden_layers
+    lowest = n_layers - math.ceil(recipe.lora_layer_share * n_layers)
+    modules: Any = "all-linear"
+    if recipe.lora_target_modules == "attention":
+        modules = _attention_modules(loaded.model)
+    elif lowest:  # PEFT takes no layers with "all-linear"
+        modules = _linear_modules(loaded.model)
     config = peft.LoraConfig(
+        layers_to_transform=list(range(lowest, n_layers)) if lowest else None,
         r=recipe.lora_rank,
         lora_alpha=recipe.lora_alpha,
         lora_dropout=recipe.lora_dropout,
@@ -149,6 +165,18 @@ def _attention_modules(model: Any) -> list[str]:
         if names.issuperset(known):
             return known
     raise RunError("the model's attention layers have unknown names", mend="Use train.lora_target_modules=all-linear.")
+
+
+def _linear_modules(model: Any) -> list[str]:
+    """Return the names that the linear modules of the layers have there: all but the head."""
+    head = model.get_output_embeddings()
+    found = {name.rsplit(".", 1)[-1] for name, m in model.named_modules() if _is_linear(m) and m is not head}
+    return sorted(found)
+
+
+def _is_linear(module: nn.Module) -> bool:
+    """Return whether PEFT counts a module as linear: GPT-2's transposed layers are, too."""
+    return isinstance(module, nn.Linear | Conv1D)
 
 
 def _rows_of_step(plan: TrainingPlan, step: int) -> list[int]:

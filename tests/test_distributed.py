@@ -20,6 +20,7 @@ OPTIONS = (
     *("--run-dir", "run"),  # torchrun takes --run for an abbreviation of its own --run-path
     *("--set", "filter.method=none"),
     *("--set", "generate.synthetic_per_label=8"),
+    *("--set", "generate.max_candidates_per_label=64"),  # of a random model's lines few pass screening
     *("--set", "generate.batch_size=16"),
     *("--set", "generate.max_new_tokens=12"),
 )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -12,11 +13,13 @@ from typing import Any
 import numpy as np
 import peft
 import pytest
+import safetensors.torch
 import torch
 from transformers import AutoModelForCausalLM
 
 from handful.errors import Interrupted, ModelError, RunError
 from handful.in_context_tuning import tuning_plan
+from handful.llm.decoder import Decoder
 from handful.llm.engine import open_engine
 from handful.llm.loading import LoadedModel, load_model, with_adapter
 from handful.llm.local import LocalLLM
@@ -275,7 +278,8 @@ def test_weights_count_as_repeats(tiny_model_dir: Path, n: int) -> None:
 
 def test_the_engine_trains_the_same(tiny_model_dir: Path) -> None:
     plan = plan_of(epochs=1)
-    files = open_engine(str(tiny_model_dir), device="cpu").train(plan, MemoryStore(), lambda s, n, loss: False)
+    engine = open_engine(str(tiny_model_dir), device="cpu", dtype="float32")
+    files = engine.train(plan, MemoryStore(), lambda s, n, loss: False)
     assert files == trained(tiny_model_dir, plan)
 
 
@@ -303,3 +307,41 @@ def test_every_row_is_seen_once_an_epoch(tiny_model_dir: Path) -> None:
     for epoch in epochs:
         assert sorted(epoch) == pytest.approx(sorted(epochs[0]), abs=1e-5)
     assert epochs[0] != pytest.approx(epochs[1], abs=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+@pytest.mark.parametrize("name", TASKS)
+def test_what_the_tuning_does_not_change_may_be_computed_once(
+    tiny_model_dir: Path, name: str, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(TASKS[name], epochs=4, lora_layer_share=share)
+    kept = losses_of(tiny_model_dir, plan)
+    monkeypatch.setattr("handful.adapter_loss._MOST_BYTES_KEPT", 0)
+    computed = losses_of(tiny_model_dir, plan)
+    assert kept == pytest.approx(computed, abs=1e-5)
+    assert kept[-1] < kept[0]
+
+
+def test_kept_states_spare_the_lower_layers(tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    passed: list[range] = []
+    through = Decoder.through
+
+    def counted(self: Decoder, layers: range, *args: Any, **options: Any) -> torch.Tensor:
+        passed.append(layers)
+        return through(self, layers, *args, **options)
+
+    monkeypatch.setattr(Decoder, "through", counted)
+    trained(tiny_model_dir, plan_of(epochs=4))
+    assert passed == [range(1), *[range(1, 2)] * 12]  # five rows at once, then three batches an epoch
+    passed.clear()
+    trained(tiny_model_dir, plan_of(epochs=1))  # each row is seen once: nothing to spare
+    assert set(passed) == {range(2)}
+
+
+@pytest.mark.parametrize(("share", "layers"), [(0.5, {"1"}), (0.51, {"0", "1"}), (1.0, {"0", "1"}), (0.01, {"1"})])
+@pytest.mark.parametrize("modules", ["all-linear", "attention"])
+def test_the_uppermost_layers_get_an_update(tiny_model_dir: Path, modules: str, share: float, layers: set[str]) -> None:
+    plan = plan_of(epochs=1, lora_target_modules=modules, lora_layer_share=share)
+    names = safetensors.torch.load(trained(tiny_model_dir, plan)["adapter_model.safetensors"])
+    assert {re.findall(r"layers\.(\d+)\.", name)[0] for name in names} == layers
+    assert len(names) == len(layers) * 2 * (7 if modules == "all-linear" else 2)

@@ -77,16 +77,27 @@ class Decoder:
         Returns:
             Shape (W or T, D).
         """
+        x = self.through(range(len(self.layers)), self.embeddings[ids], positions, attend, wanted)
+        return self.finish(x)
+
+    def through(
+        self, layers: range, x: Tensor, positions: Tensor, attend: Attend, wanted: Tensor | None = None
+    ) -> Tensor:
+        """Return what some layers make of states, shape (T, D); after the last one of all of the `wanted` alone."""
         angles = positions[:, None].float() * self.inverse_frequencies
         cos, sin = angles.cos()[:, None], angles.sin()[:, None]  # (T, 1, d / 2)
-        x = self.embeddings[ids]
-        for index, layer in enumerate(self.layers):
-            qkv = layer.qkv(self._normed(x, layer.attention_norm)).view(len(ids), -1, self.heads.head_dim)
+        for index in layers:
+            layer = self.layers[index]
+            qkv = layer.qkv(self._normed(x, layer.attention_norm)).view(len(x), -1, self.heads.head_dim)
             attended = attend(index, self._rotated(qkv, layer, cos, sin))
             if wanted is not None and index + 1 == len(self.layers):
                 x, attended = x[wanted], attended[wanted]
             x = x + layer.output(attended)
             x = x + layer.down(_Gated.apply(layer.gate_up(self._normed(x, layer.mlp_norm))))  # type: ignore[no-untyped-call]
+        return x
+
+    def finish(self, x: Tensor) -> Tensor:
+        """Return the hidden states of what came through all layers."""
         return self._normed(x, self.norm)
 
     def _normed(self, x: Tensor, gain: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ def load_model(
     Args:
         spec: Hub id (`name` or `name@revision`), local directory, `.gguf` file, or `smollm2-135m`.
         device: "auto" takes CUDA, then MPS, then the CPU.
-        dtype: "auto" is bfloat16 on CUDA, float16 on MPS and float32 on the CPU, where it is the fastest.
+        dtype: "auto" is bfloat16 on CUDA, float16 on MPS and float32 on the CPU.
         load_in_4bit: Quantise the frozen weights (bitsandbytes, extra `handful[quant]`).
         fingerprint: What the weights must be, if known.
 
