@@ -40,7 +40,7 @@ class GenerateRecipe:
     """How the LLM writes candidates (paper, section 3: sampling, temperature 1.0, top_k 50, 1 or 2 beams)."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT_KEYS
-    synthetic_per_label: int = 48
+    synthetic_per_label: int = 72
     """N: how many synthetic examples each label should get; the paper has 21."""
     temperature: float = 1.0
     """Softmax temperature; lower is safer and more alike."""
@@ -172,7 +172,7 @@ class TrainRecipe:
     """Passes over the training set; fewer if they take more than `max_steps`."""
     min_steps: int = 60
     """At least this many optimizer steps: few examples get more epochs."""
-    max_steps: int | None = 150
+    max_steps: int | None = 200
     """At most this many optimizer steps, though one whole epoch and `min_steps`: many examples get fewer epochs."""
     batch_size: int = 8
     """Examples per optimizer step, over all processes."""
@@ -184,7 +184,7 @@ class TrainRecipe:
     """0 is Adam; above it AdamW."""
     max_grad_norm: float | None = 1.0
     """Gradients are clipped to this norm."""
-    real_weight: float = 2.0
+    real_weight: float = 4.0
     """Weight of a real example; a synthetic one has its verdict's weight."""
     layers: int | None = None
     """Keep only so many of the model's lowest layers in the classifier: faster, less accurate; null keeps all."""
