@@ -1,4 +1,7 @@
-"""Tuning as recipe `default` does (label loss, every linear layer), against Trainer + peft with the same loss."""
+"""Tuning with the loss of recipe `default`, against Trainer + peft with the same.
+
+Both in float32, both on every linear layer of every layer: what else the recipe saves is not counted.
+"""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from handful.job import Job
 from handful.llm.engine import open_engine
 from handful.prompts import classification_prompt, encode, encode_text
 from handful.recipe import PRESETS
+from handful.recipe_file import change_recipe
 from handful.records import TrainingExample
 from handful.seeding import stream
 from handful.train import train_adapter
@@ -35,11 +36,12 @@ _TOLERANCE = 2e-3
 
 
 def plan_of(name: str, recipe_name: str) -> TrainingPlan:
-    """Return a set's 4 + 21 examples per class, every one of weight 1, to be learnt as a recipe says."""
+    """Return a set's 4 + 21 examples per class, every one of weight 1, to be learnt as a recipe says, in all layers."""
     task = few_shot_task(name)
     extra = [example for label in task.label_names for example in examples_of(name, label, _SYNTHETIC)]
     rows = [TrainingExample(example.text, example.label, "real", 1.0) for example in (*task.examples, *extra)]
-    job = Job(task, PRESETS[recipe_name], SEED, open_engine(MODEL, device="cpu"))
+    recipe = change_recipe(PRESETS[recipe_name], ("train.lora_layer_share=1",))  # as peft tunes: in all layers
+    job = Job(task, recipe, SEED, open_engine(MODEL, device="cpu"))
     return training_plan(job, rows)
 
 

@@ -37,6 +37,8 @@ _LIKE_THE_SCRIPT = (
     "train.learning_rate=0.001",
     "train.max_steps=300",
     "train.soft_targets=false",
+    "train.lora_layer_share=1",
+    "train.real_weight=2",
 )
 """The paper's way, as the script goes it: the LLM judges in context, and what it disagrees with is dropped."""
 _QUICK = ("--set", "generate.synthetic_per_label=1", "--set", "generate.batch_size=2", "--set", "generate.max_rounds=1")
@@ -47,7 +49,8 @@ def measure(settings: Settings) -> PartResult:
     """Return `run_trec_seconds`, `run_trec_peak_gb` and `run_vs_script`; one run of each, the script right after."""
     directory = settings.scratch / "whole-run"
     shutil.rmtree(directory, ignore_errors=True)
-    command = [sys.executable, "-m", "handful", "train", _SET, "--seed", "0", "--run", str(directory)]
+    command = [sys.executable, "-m", "handful", "train", _SET, "--seed", "0", "--dtype", "float32"]
+    command += ["--run", str(directory)]
     command += [part for change in _LIKE_THE_SCRIPT for part in ("--set", change)]
     ours = child.run([*command, *(_QUICK + _QUICK_TRAINING if settings.quick else ())])
     written = candidates_by_label(directory / "candidates.jsonl")
