@@ -85,7 +85,7 @@ def test_run_ends_with_a_table_and_keeps_its_times() -> None:
     assert result.code == 0, result.err
     for column in ("method", "accuracy", "95 % interval", "macro-F1", "generated pool", "ms per text", "prompt tokens"):
         assert column in result.out
-    for method in ("0-shot", "ICL-4", "LoRA-4", "ours (4 + 48)"):
+    for method in ("0-shot", "ICL-4", "LoRA-4", "ours (4 + 72)"):
         assert method in result.out
     assert "Classifier: run/adapter" in result.out
     assert result.out.endswith("Report:     run/report.html\n")

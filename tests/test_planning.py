@@ -18,10 +18,10 @@ def task(texts: int = 4, words: int = 10, test: int = 0) -> Task:
 
 def test_counts_of_the_default_recipe() -> None:
     plan = make_plan(task(), PRESETS["default"])
-    # 48 wanted at a hoped rate of a half: all of the 64 texts there may be, in two batches of 32 per label.
-    assert (plan.prompts, plan.candidates, plan.most_candidates) == (6, 192, 192)
-    assert plan.training_examples == 3 * (4 + 48)
-    assert plan.training_steps == 150
+    # 72 wanted at a hoped rate of a half: all of the 96 texts there may be, in three batches of 32 per label.
+    assert (plan.prompts, plan.candidates, plan.most_candidates) == (9, 288, 288)
+    assert plan.training_examples == 3 * (4 + 72)
+    assert plan.training_steps == 200
 
 
 def test_counts_of_the_paper() -> None:

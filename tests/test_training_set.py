@@ -45,12 +45,12 @@ def test_labels_weigh_the_same(n_good: int) -> None:
     for row in rows:
         totals[row.label] += row.weight
     assert totals["good"] == pytest.approx(totals["bad"])
-    raw = 8 * 2.0 + n_good + 1
+    raw = 8 * 4.0 + n_good + 1
     assert sum(totals.values()) == pytest.approx(raw)
     real, synthetic = (
         next(r.weight for r in rows if r.source == s and r.label == "bad") for s in ("real", "synthetic")
     )
-    assert real == pytest.approx(2 * synthetic)
+    assert real == pytest.approx(4 * synthetic)
 
 
 def test_soft_targets_only_if_asked() -> None:

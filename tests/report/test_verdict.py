@@ -69,7 +69,7 @@ def test_nothing_measured() -> None:
     said = verdict(run_data(measured=False))
     assert said.headline.startswith("Nothing was measured: the task has no test texts, so how good the classifier is")
     assert said.details[0] == (
-        "Of 20 texts the model wrote, 70\u00a0% were kept, 2 of them under another label. Fewer than the 48 wanted: "
+        "Of 20 texts the model wrote, 70\u00a0% were kept, 2 of them under another label. Fewer than the 72 wanted: "
         "“good” 7, “bad” 7."
     )
     assert "name them in the task file as `test:`" in said.details[1]
