@@ -61,7 +61,7 @@ def test_from_a_file_of_examples_to_predictions() -> None:
 
     checked = handful("check", "mine.yaml")
     assert checked.code == 0, checked.err
-    assert "write    128 texts from 4 prompts in round 1" in checked.out
+    assert "write    192 texts from 6 prompts in round 1" in checked.out
     assert "estimates" in checked.out
 
     done = handful("run", "mine.yaml", "--model", "scripted")
@@ -118,7 +118,7 @@ def test_json_is_all_there_is_on_stdout() -> None:
     assert (result.code, result.err) == (0, "")
     events = result.events()
     assert {event["event"] for event in events} <= {"stage_start", "stage_end", "warning", "result"}
-    assert events[0] == {"event": "stage_start", "stage": "write, round 1", "total": 128, "unit": "texts"}
+    assert events[0] == {"event": "stage_start", "stage": "write, round 1", "total": 192, "unit": "texts"}
     final = events[-1]
     assert final["event"] == "result"
     assert final["adapter"] == "run/adapter"
