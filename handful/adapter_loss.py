@@ -23,6 +23,11 @@ from handful.llm.tree_attention import tree_attention
 from handful.prompts import EncodedPrompt
 from handful.recipe import TrainRecipe
 
+_MOST_BYTES_KEPT = 1 << 29
+"""Of lower states; beyond it they are computed at every step."""
+_COMPUTED_AT_ONCE = 16
+"""Texts in one forward pass through the lower layers."""
+
 
 @dataclass(frozen=True)
 class EncodedRow:
@@ -32,11 +37,6 @@ class EncodedRow:
     target_ids: tuple[int, ...]
     soft_target: tuple[float, ...]
     weight: float
-
-
-_MOST_BYTES_KEPT = 1 << 29
-"""Of lower states; beyond it they are computed at every step."""
-_COMPUTED_AT_ONCE = 16
 
 
 class AdapterLoss(nn.Module):

@@ -135,7 +135,7 @@ def _encode_row(
 
 def _with_lora(loaded: LoadedModel, plan: TrainingPlan) -> Any:
     recipe = plan.train
-    n_layers = loaded.model.config.num_hidden_layers
+    n_layers = loaded.model.config.get_text_config().num_hidden_layers
     lowest = n_layers - math.ceil(recipe.lora_layer_share * n_layers)
     modules: Any = "all-linear"
     if recipe.lora_target_modules == "attention":

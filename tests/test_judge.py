@@ -67,6 +67,7 @@ def test_a_tuned_judge_is_shown_half_of_the_examples(tmp_path: Path) -> None:
     assert engine.trained == [6]
     assert listener.stages == ["tune judge 1"]
     assert not engine.recorder.scored
+    assert engine.quick == [True]  # as it was tuned, not as a classifier answers
     (tuned,) = engine.asked
     ((prompts),) = tuned.scored
     assert len(scores) == len(prompts) == len(CANDIDATES)

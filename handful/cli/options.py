@@ -97,7 +97,12 @@ class ModelOptions:
         str, typer.Option(help="Hub id (name@revision), directory, .gguf file, smollm2-135m, or scripted (a dry run).")
     ] = "smollm2-135m"
     device: Annotated[DeviceChoice, typer.Option(help="Where the model runs.")] = "auto"
-    dtype: Annotated[DtypeChoice, typer.Option(help="Float type of the weights.")] = "auto"
+    dtype: Annotated[
+        DtypeChoice,
+        typer.Option(
+            help="Float type of the weights; auto also tunes in bfloat16 where the CPU has instructions for it."
+        ),
+    ] = "auto"
     load_in_4bit: Annotated[bool, typer.Option("--load-in-4bit", help="Quantise the base model (bitsandbytes).")] = (
         False
     )
