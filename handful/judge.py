@@ -65,14 +65,13 @@ def judge_demonstrations(job: Job, index: int) -> list[list[Example]]:
     return [shown_of(job.task, half)] * len(folds)
 
 
-def joint_scores(of_judges: Sequence[Sequence[LabelScores]], temperature: float) -> list[LabelScores]:
-    """Return what judges say together: the log of their mean probabilities, each softened by the temperature.
+def joint_scores(of_judges: Sequence[Sequence[LabelScores]]) -> list[LabelScores]:
+    """Return what judges say together: the log of their mean probabilities; of one judge, what it says.
 
     Args:
-        of_judges: By judge, the scores of the same candidates in the same order. One judge's are only softened.
-        temperature: Models tuned on a few examples are surer than they are right; above 1 they are taken for less sure.
+        of_judges: By judge, the scores of the same candidates in the same order.
     """
-    log_probs = np.array([[score.log_probs for score in scores] for scores in of_judges]) / temperature
+    log_probs = np.array([[score.log_probs for score in scores] for scores in of_judges])
     if len(of_judges) > 1 and log_probs.size:
         log_probs = np.log(softmax(log_probs).mean(axis=0) + _TINY)[None]
     rows = log_probs[0].tolist()

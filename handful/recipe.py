@@ -113,8 +113,6 @@ class FilterRecipe:
     """How often a tuned judge is asked for each example; a step shows half of the examples and asks for the others."""
     judge_learning_rate: float = 5e-4
     """Peak learning rate of a tuned judge."""
-    judge_temperature: float = 1.0
-    """What the log-probabilities of each judge are divided by: above 1 they are taken to be less sure than they say."""
     cross_fit: bool = False
     """Show the writer half of the examples at a time, and a judge in context the other half."""
     calibration: Literal["none", "mean", "match"] = "none"
@@ -139,7 +137,6 @@ class FilterRecipe:
 
     def __post_init__(self) -> None:
         _require(self.judges >= 1, "filter.judges must be at least 1", self.judges)
-        _require(self.judge_temperature > 0, "filter.judge_temperature must be above 0", self.judge_temperature)
         _require(self.judge_epochs >= 1, "filter.judge_epochs must be at least 1", self.judge_epochs)
         _require(self.judge_learning_rate > 0, "filter.judge_learning_rate must be above 0", self.judge_learning_rate)
         _require(0 <= self.min_margin <= 1, "filter.min_margin must be in [0, 1]", self.min_margin)

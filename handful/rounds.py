@@ -78,9 +78,8 @@ def judge_round(
     # Those of one fold share a prompt prefix.
     in_order = sorted(candidates, key=lambda candidate: candidate.fold)
     parts = [in_order[start : start + _JUDGED_AT_ONCE] for start in range(0, len(in_order), _JUDGED_AT_ONCE)]
-    settings = job.recipe.filter
-    of_judges = [_heard(job, run, round_index, index, parts, adapter_of, progress) for index in range(settings.judges)]
-    return joint_scores(of_judges, settings.judge_temperature)
+    judges = range(job.recipe.filter.judges)
+    return joint_scores([_heard(job, run, round_index, index, parts, adapter_of, progress) for index in judges])
 
 
 def _heard(

@@ -115,15 +115,11 @@ def test_what_a_judge_is_shown() -> None:
 def test_what_judges_say_together() -> None:
     rows = np.log([[[0.9, 0.1], [0.2, 0.8]], [[0.5, 0.5], [0.6, 0.4]]])
     of_judges = [[LabelScores(str(i), tuple(row)) for i, row in enumerate(own)] for own in rows]
-    together = joint_scores(of_judges, 1.0)
+    together = joint_scores(of_judges)
     assert [score.candidate_id for score in together] == ["0", "1"]
     assert np.exp([score.log_probs for score in together]) == pytest.approx(np.array([[0.7, 0.3], [0.4, 0.6]]))
-    softer = np.exp([score.log_probs for score in joint_scores(of_judges, 2.0)])
-    # Square roots, normalised: 3 : 1 and 1 : 1; 1 : 2 and sqrt(3) : sqrt(2).
-    assert softer[0] == pytest.approx([0.625, 0.375])
-    assert joint_scores(of_judges[:1], 1.0) == of_judges[0]
-    assert joint_scores(of_judges[:1], 2.0)[0].log_probs == pytest.approx(tuple(rows[0][0] / 2))
-    assert joint_scores([[], []], 2.0) == []
+    assert joint_scores(of_judges[:1]) == of_judges[0]
+    assert joint_scores([[], []]) == []
     # A judge that is certain of the impossible leaves the others their say.
     sure = [LabelScores("0", (0.0, -2000.0))]
-    assert np.exp(joint_scores([sure, sure], 1.0)[0].log_probs) == pytest.approx([1, 0], abs=1e-9)
+    assert np.exp(joint_scores([sure, sure])[0].log_probs) == pytest.approx([1, 0], abs=1e-9)
