@@ -25,9 +25,15 @@ def real_rows(task: Task, recipe: Recipe) -> list[TrainingExample]:
 
 
 def training_rows(
-    task: Task, recipe: Recipe, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]
+    task: Task,
+    recipe: Recipe,
+    candidates: Sequence[Candidate],
+    verdicts: Sequence[Verdict],
+    most_per_label: int | None = None,
 ) -> list[TrainingExample]:
     """Return real examples followed by the first N accepted candidates of each label, labels balanced by weight.
+
+    N is the recipe's, or `most_per_label` where that is less.
 
     Every label has the same total weight, so that a label for which little was kept is not learnt as rare. Without the
     judge (`filter.method` random or none) texts have the label they were written for, not its probabilities.
@@ -39,8 +45,9 @@ def training_rows(
             accepted[verdict.label].append(verdict)
     rows = real_rows(task, recipe)
     judged = recipe.train.soft_targets and recipe.filter.method == "agreement"
+    n_synthetic = min(recipe.generate.synthetic_per_label, most_per_label or recipe.generate.synthetic_per_label)
     for label in task.label_names:
-        for verdict in accepted[label][: recipe.generate.synthetic_per_label]:
+        for verdict in accepted[label][:n_synthetic]:
             soft = verdict.label_probabilities if judged else ()
             rows.append(TrainingExample(texts[verdict.candidate_id], label, "synthetic", verdict.weight, soft))
     return _balanced(rows)

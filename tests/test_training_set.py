@@ -35,6 +35,9 @@ def test_the_first_n_of_a_label_are_taken() -> None:
     candidates, verdicts = case(*[KEPT] * 9)
     rows = training_rows(two_label_task(), small_recipe(), candidates, verdicts)
     assert [row.text for row in rows if row.source == "synthetic"] == [f"text {i}" for i in range(5)]
+    for most, n_taken in ((2, 2), (7, 5)):
+        rows = training_rows(two_label_task(), small_recipe(), candidates, verdicts, most)
+        assert sum(row.source == "synthetic" for row in rows) == n_taken
 
 
 @pytest.mark.parametrize("n_good", [0, 1, 5])

@@ -82,7 +82,7 @@ def _measure(cell: Cell, draw: Draw) -> dict[str, Any]:
         "spec": cell.method.key,
         "recipe": "+".join([cell.recipe.name, *cell.method.changes]),
         "shots_per_label": cell.method.shots or cell.plan.shots_per_label or "all",
-        "synthetic_per_label": cell.recipe.generate.synthetic_per_label if synthetic else 0,
+        "synthetic_per_label": cell.synthetic_per_label if synthetic else 0,
         "n_training": built.n_training,
         "seed": cell.seed,
         "n_test": len(texts),

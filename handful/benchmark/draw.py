@@ -63,7 +63,7 @@ class Draw:
             ablation = dataclasses.replace(recipe.filter, method=method.filter_method)
             recipe = dataclasses.replace(recipe, filter=ablation)
             verdicts = decide(job.task, written.candidates, written.rejected, written.scores, ablation, job.seed)
-        return training_rows(job.task, recipe, written.candidates, verdicts)
+        return training_rows(job.task, recipe, written.candidates, verdicts, method.first_synthetic)
 
 
 def draw_directory(cell: Cell) -> Path:

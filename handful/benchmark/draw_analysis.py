@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from handful.benchmark.draw import draw_directory
 from handful.benchmark.plan import Cell
 from handful.classifier import Classifier
-from handful.evaluation.diversity import equal_length, measure_diversity
+from handful.evaluation.diversity import equal_length, measure_diversity, unique_ngrams
 from handful.evaluation.filter_quality import Share, acceptance, filter_confusions, filter_precision
 from handful.evaluation.methods import method_of
 from handful.evaluation.words import content_counts, log_odds
@@ -22,6 +23,8 @@ _ORACLE = method_of("lora_real:full")
 _MOST_REAL = 5000
 _MOST_WORDS = 60
 _DIFFERENCES = 10
+_SIZES = (4, 10, 25, 50, 100, 200, 400)
+"""Texts per label at which trigrams are counted (paper, figure 7)."""
 
 
 def analysed(cell: Cell, run: Run, progress: Progress) -> list[dict[str, Any]]:
@@ -31,8 +34,8 @@ def analysed(cell: Cell, run: Run, progress: Progress) -> list[dict[str, Any]]:
 
     Returns:
         `task`, `seed`, `changes` of the recipe, counts, `acceptance` by label, `confusions` (intended by judged),
-        `precision` by the oracle or None, `diversity` of the real texts, the candidates and the kept ones, and, where
-        the recipe is not changed, `words` by label.
+        `precision` by the oracle or None, `diversity` of the real texts, the candidates and the kept ones, `growth` of
+        the trigrams with the number of texts, and, where the recipe is not changed, `words` by label.
     """
     directory = run.directory / draw_directory(cell)
     if not (directory / "verdicts.jsonl").is_file():
@@ -55,6 +58,7 @@ def analysed(cell: Cell, run: Run, progress: Progress) -> list[dict[str, Any]]:
             "confusions": filter_confusions(candidates, verdicts, labels),
             "precision": _precision(candidates, verdicts, oracle, labels),
             "diversity": _diversity(cell, candidates, verdicts),
+            "growth": list(_growth(cell, candidates, verdicts)),
             "words": {} if cell.writing_changes else _words(cell, candidates, verdicts),
         }
     ]
@@ -106,6 +110,23 @@ def _diversity(cell: Cell, candidates: Sequence[Candidate], verdicts: Sequence[V
         for name, texts in alike.items()
         if texts
     }
+
+
+def _growth(cell: Cell, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> Iterator[dict[str, Any]]:
+    """Yield a row per size: different trigrams in the first so many kept texts of each label, and in real ones."""
+    shown = {example.text for example in cell.handful().task.examples}
+    groups: dict[str, dict[str, list[str]]] = {"real": defaultdict(list), "kept": defaultdict(list)}
+    for example in cell.task.examples:
+        if example.text not in shown:
+            groups["real"][example.label].append(example.text)
+    for candidate, verdict in zip(candidates, verdicts, strict=True):
+        if verdict.decision != "rejected":
+            groups["kept"][verdict.label].append(candidate.text)
+    most = cell.handful().recipe.generate.synthetic_per_label
+    for size in (*(size for size in _SIZES if size < most), most):
+        texts = {name: [text for own in of.values() for text in own[:size]] for name, of in groups.items()}
+        alike = equal_length({name: own for name, own in texts.items() if own}, cell.seed)
+        yield {"texts_per_label": size, **{name: unique_ngrams(own, 3) for name, own in alike.items()}}
 
 
 def _words(cell: Cell, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> dict[str, Any]:

@@ -93,6 +93,12 @@ class Cell:
         train = dataclasses.replace(recipe.train, epochs=self.plan.full_epochs, max_steps=None)
         return dataclasses.replace(recipe, train=train)
 
+    @property
+    def synthetic_per_label(self) -> int:
+        """Synthetic examples per label that the method is tuned on at most."""
+        written = self.recipe.generate.synthetic_per_label
+        return min(written, self.method.first_synthetic or written)
+
     def handful(self) -> Job:
         """Return the job of the seed's handful: what is written from, judged with, and calibrated with.
 

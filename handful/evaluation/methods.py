@@ -14,6 +14,7 @@ from handful.reading.wording import did_you_mean, listing, short
 FULL: Literal["full"] = "full"
 """Instead of a number of examples per label: the whole training set."""
 _N = "generate.synthetic_per_label="
+_FIRST = "first="
 Shots = int | Literal["full"]
 
 
@@ -36,6 +37,8 @@ class Method:
     """Real examples per label, where it is not the task's handful."""
     changes: tuple[str, ...] = ()
     """What its recipe changes, each `stage.key=value`."""
+    first_synthetic: int | None = None
+    """Synthetic examples per label that it is tuned on, the first that were kept; None is all the recipe takes."""
     most_seeds: int | None = None
     """Measured with the first so many seeds only; None is all. No part of `key`: it changes no number."""
 
@@ -43,7 +46,9 @@ class Method:
     def key(self) -> str:
         """The method as it is asked for; see `method_of`."""
         shots = "" if self.shots is None else f":{self.shots}"
-        return f"{self.name}{shots}" + (f"[{','.join(self.changes)}]" if self.changes else "")
+        first = "" if self.first_synthetic is None else f"first={self.first_synthetic}"
+        settings = ",".join(filter(None, (first, *self.changes)))
+        return f"{self.name}{shots}" + (f"[{settings}]" if settings else "")
 
     @property
     def uses_llm_scores(self) -> bool:
@@ -51,10 +56,13 @@ class Method:
         return self.peer is None
 
     def titled(self, shots_per_label: int, synthetic_per_label: int) -> str:
-        """Return the title for a task's handful of so many."""
+        """Return the title for a task's handful of so many, and a recipe that takes so many synthetic examples."""
         own = shots_per_label if self.shots is None else self.shots
         changed = [change for change in self.changes if not change.startswith(_N)]
-        return self.title.format(k=own, n=synthetic_per_label) + (f", {', '.join(changed)}" if changed else "")
+        if self.first_synthetic is not None:
+            changed.insert(0, f"of {synthetic_per_label}")
+        title = self.title.format(k=own, n=self.first_synthetic or synthetic_per_label)
+        return title + (f", {', '.join(changed)}" if changed else "")
 
 
 METHODS: Mapping[str, Method] = {
@@ -98,7 +106,8 @@ def method_of(spec: str) -> Method:
     """Return the method of a spec.
 
     A name; `name:25` and `name:full` for another number of real examples per label, or all there are;
-    `name[stage.key=value,...]` for a change of its recipe, and `name[50]` for so many synthetic examples per label.
+    `name[stage.key=value,...]` for a change of its recipe, `name[50]` for so many synthetic examples per label, and
+    `name[first=50,200]` for the first 50 of 200: such methods share the candidates of one draw.
     `@3` behind it measures with the first three seeds only; a whole training set has one, unless more are asked for.
 
     >>> method_of("lora_synthetic[50,generate.temperature=0.7]").changes
@@ -119,6 +128,9 @@ def method_of(spec: str) -> Method:
     if found[4] is not None:
         method = dataclasses.replace(method, most_seeds=_seeds(method, found[4].strip()))
     changes = [change.strip() for change in (found[3] or "").split(",") if change.strip()]
+    for first in [change for change in changes if change.startswith(_FIRST)]:
+        changes.remove(first)
+        method = dataclasses.replace(method, first_synthetic=_first(method, first.removeprefix(_FIRST).strip()))
     return dataclasses.replace(
         method, changes=tuple(_N + change if _is_count(change) else change for change in changes)
     )
@@ -140,6 +152,16 @@ def _seeds(method: Method, seeds: str) -> int:
         mend = f"Write {method.name}@3 for the first three seeds."
         raise RecipeError(f"{short(seeds)} is no number of seeds", where="--methods", mend=mend)
     return int(seeds)
+
+
+def _first(method: Method, count: str) -> int:
+    if method.trained_on != "real_and_synthetic":
+        message = f"{method.name} is tuned on no synthetic examples"
+        raise RecipeError(message, where="--methods", mend=f"Write {method.name} without {_FIRST}{short(count)}.")
+    if not _is_count(count):
+        mend = f"Write {method.name}[{_FIRST}50] for the first 50 that were kept for each label."
+        raise RecipeError(f"{short(count)} is no number of examples", where="--methods", mend=mend)
+    return int(count)
 
 
 def _is_count(text: str) -> bool:

@@ -54,14 +54,14 @@ def word_blocks(result: Row, draw: Row) -> Iterator[Block]:
 
 
 def diversity_curve(result: Row, draws: Sequence[Row]) -> Figure | None:
-    """Unique trigrams against data size (paper, figure 7)."""
-    found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in draws:
-        sized = all(change.startswith("generate.synthetic_per_label=") for change in row["changes"])
-        if row["task"] == result["task"] and sized:
-            for group in ("real", "kept"):
-                if group in row["diversity"]:
-                    found[group][row["synthetic_per_label"]].append(row["diversity"][group]["unique_trigrams"])
+    """Unique trigrams against data size (paper, figure 7), in the largest draws written as the recipe says."""
+    sized = [row for row in draws if row["task"] == result["task"] and all(map(_sizes_alone, row["changes"]))]
+    largest = max((row["synthetic_per_label"] for row in sized), default=0)
+    found: dict[str, dict[int, list[float]]] = {"real": defaultdict(list), "kept": defaultdict(list)}
+    for row in sized:
+        for point in row["growth"] if row["synthetic_per_label"] == largest else ():
+            for group in found.keys() & point.keys():
+                found[group][point["texts_per_label"]].append(point[group])
     lines = [
         Series(
             {"real": "real", "kept": "written and kept"}[group],
@@ -72,8 +72,12 @@ def diversity_curve(result: Row, draws: Sequence[Row]) -> Figure | None:
     ]
     if not lines:
         return None
-    caption = "At each size, as many words of real texts as of written ones."
-    return line_chart(lines, x_axis="written texts per label", y_axis="unique trigrams", caption=caption)
+    caption = "At each size, as many words of real texts as of written ones: both are cut to the shorter."
+    return line_chart(lines, x_axis="texts per label", y_axis="unique trigrams", caption=caption)
+
+
+def _sizes_alone(change: str) -> bool:
+    return change.startswith("generate.synthetic_per_label=")
 
 
 def _spread(x: int, values: Sequence[float]) -> Point:

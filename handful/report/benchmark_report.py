@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from handful.errors import RunError
-from handful.evaluation.methods import OURS
+from handful.evaluation.methods import OURS, method_of
 from handful.evaluation.uncertainty import shown_mean, shown_p_value
 from handful.report.benchmark_draws import (
     FEWEST_SIZES,
@@ -191,7 +191,7 @@ def _accuracy_curve(result: Row) -> Figure | None:
         sized = {
             row[key]: row["accuracy"]
             for row in result["methods"]
-            if row["spec"].partition(":")[0].partition("[")[0] == spec and isinstance(row[key], int) and _sized(row)
+            if method_of(row["spec"]).name == spec and isinstance(row[key], int) and _sized(row)
         }
         if len(sized) >= FEWEST_SIZES:
             lines.append(
@@ -205,8 +205,8 @@ def _accuracy_curve(result: Row) -> Figure | None:
 
 def _sized(row: Row) -> bool:
     """Whether nothing but the amount of data is another than the recipe's."""
-    changes = row["spec"].partition("[")[2].rstrip("]")
-    return not changes or (changes.startswith("generate.synthetic_per_label=") and "," not in changes)
+    changes = method_of(row["spec"]).changes
+    return all(change.startswith("generate.synthetic_per_label=") for change in changes)
 
 
 def _cost(data: BenchmarkData) -> Section:

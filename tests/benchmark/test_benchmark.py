@@ -157,6 +157,17 @@ def test_recipes_that_train_alike_but_write_otherwise_have_draws_of_their_own(tm
     assert lines["lora_synthetic[generate.synthetic_per_label=2]"]["n_training"] == 2 * (3 + 2)
 
 
+def test_sizes_of_one_draw_are_written_once_and_each_holds_the_smaller(tmp_path: Path) -> None:
+    measure(
+        plan_of("lora_synthetic[first=1,4],lora_synthetic[first=3,4],lora_synthetic[4]", seeds=1), tmp_path / "bench"
+    )
+    assert len(list((tmp_path / "bench" / "runs").iterdir())) == 1
+    lines = read_jsonl(tmp_path / "bench" / "cells.jsonl")
+    assert [(row["synthetic_per_label"], row["n_training"]) for row in lines] == [(1, 8), (3, 12), (4, 14)]
+    (draw,) = read_jsonl(tmp_path / "bench" / "draws.jsonl")
+    assert [point["texts_per_label"] for point in draw["growth"]] == [4]
+
+
 def test_stopped_anywhere_the_same_call_gives_the_same_table(tmp_path: Path) -> None:
     plan = plan_of("in_context,lora_real,lora_synthetic")
     measure(plan, tmp_path / "whole")

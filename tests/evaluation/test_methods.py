@@ -15,6 +15,15 @@ def test_specs_say_examples_and_changes() -> None:
     assert method_of(changed.key) == changed
 
 
+def test_the_first_of_what_was_written_share_its_draw() -> None:
+    part = method_of("lora_synthetic[ first=50 , 200]")
+    assert (part.first_synthetic, part.changes) == (50, method_of("lora_synthetic[200]").changes)
+    assert part.key == "lora_synthetic[first=50,generate.synthetic_per_label=200]"
+    assert method_of(part.key) == part
+    assert part.titled(4, 200) == "ours (4 + 50), of 200"
+    assert method_of("lora_synthetic").first_synthetic is None
+
+
 def test_seeds_are_no_part_of_what_is_measured() -> None:
     assert method_of("lora_real:50@3").most_seeds == 3
     assert method_of("lora_real:50@3").key == method_of("lora_real:50").key == "lora_real:50"
@@ -53,6 +62,9 @@ def test_titles_say_how_many_examples() -> None:
         ("lora_real@", "no number of seeds"),
         ("lora_real:4@0", "no number of seeds"),
         ("lora_real@3:4", "no number of seeds"),
+        ("lora_real[first=2]", "tuned on no synthetic examples"),
+        ("lora_synthetic[first=0]", "no number of examples"),
+        ("lora_synthetic[first=]", "no number of examples"),
         ("lora_real[", "there is no method"),
         ("lora_real]4[", "there is no method"),
     ],

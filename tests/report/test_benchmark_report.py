@@ -18,7 +18,7 @@ from handful.run import open_run
 from tests.toys import Listener, RecordingEngine, small_recipe, two_label_task
 
 METHODS = (
-    "zero_shot,lora_real:1,lora_real:2,lora_real,lora_real:full@2,lora_synthetic,lora_synthetic[2],lora_synthetic[3],"
+    "zero_shot,lora_real:1,lora_real:2,lora_real,lora_real:full@2,lora_synthetic,lora_synthetic[first=2,30],lora_synthetic[first=3,30],"
     "lora_synthetic[generate.temperature=0.5]"
 )
 
@@ -64,7 +64,11 @@ def test_the_page_has_every_figure_of_the_paper(directory: Path) -> None:
         *(("LoRA on real", size) for size in "123"),
         *(("ours", size) for size in "235"),
     }
+    # Of the draw with most texts alone: its sizes up to 30.
+    assert [row[1] for row in diversity.table.rows if row[0] == "written and kept"] == ["4", "10", "25", "30"]
     assert {row[0] for row in diversity.table.rows} == {"real", "written and kept"}
+    for draw in read_benchmark(directory).draws:
+        assert all(point["kept"] > 0 and point["real"] > 0 for point in draw["growth"])
     clouds = [block for block in by_title["films: words"] if isinstance(block, Figures)]
     assert len(clouds) == 2
 
