@@ -15,6 +15,7 @@ from handful.benchmark.plan import BenchmarkPlan, Cell
 from handful.benchmark.scoring import ScoredCell, scored
 from handful.benchmark.tables import MethodSummary, accuracy_csv, markdown, summarise
 from handful.environment import environment
+from handful.evaluation.evaluate import result_row
 from handful.progress import Progress, stop_if_asked
 from handful.run import Run, open_run
 from handful.task import Task
@@ -31,46 +32,62 @@ class TaskResults:
     summaries: Sequence[MethodSummary]
 
 
-def run_benchmark(plan: BenchmarkPlan, run: Run, progress: Progress) -> list[TaskResults]:
+def run_benchmark(plan: BenchmarkPlan, run: Run, progress: Progress, *, force: bool = False) -> list[TaskResults]:
     """Measure every cell of a plan that the benchmark directory does not have, and publish what came out.
 
     Publishes `cells.jsonl` (a line per cell with all that is needed to repeat it), `draws.jsonl` (what was written for
-    each draw, and how good it is), `accuracy.csv`, `tables.md` and `results.json`. Each draw of examples is a run
-    directory of its own, below `runs/`.
+    each draw, and how good it is), `accuracy.csv`, `tables.md` and `results.json`, as far as it is, after every draw.
+    Each draw of examples is a run directory of its own, below `runs/`.
+
+    Args:
+        plan: What is measured.
+        run: The benchmark's directory.
+        progress: Hears of it.
+        force: Whether draws of other texts or another test set are moved away; else they are an error.
 
     Raises:
         TaskError: A task has no test texts, or fewer examples than a method asks for.
+        RunError: The directory has draws of other texts, and `force` is not given.
         Interrupted: The progress asked to stop; finished cells stay.
     """
     plan.check()
+    for task in plan.tasks:
+        for warning in task.warnings:
+            progress.warn(f"{task.name}: {warning}")
     rows: list[dict[str, Any]] = []
     found: dict[str, list[ScoredCell]] = {task.name: [] for task in plan.tasks}
     draws: dict[Path, list[Cell]] = {}
     for cell in plan.cells():
         draws.setdefault(draw_directory(cell), []).append(cell)
+    results: list[TaskResults] = []
     for directory, cells in draws.items():
-        for row, scores in _measured_draw(run.directory / directory, cells, progress):
-            rows.append(row)
+        for row, scores in _measured_draw(run.directory / directory, cells, progress, force=force):
+            rows.append({**row, "draw": directory.as_posix()})
             found[row["task"]] += scores
-        run.publish("cells", rows)
-    results = [TaskResults(task, found[task.name], summarise(plan, task, found[task.name])) for task in plan.tasks]
-    run.publish("draws", [row for cells in draws.values() for row in analysed(cells[0], run, progress)])
+        results = [TaskResults(task, found[task.name], summarise(plan, task, found[task.name])) for task in plan.tasks]
+        _publish(plan, run, rows, [result for result in results if result.cells])
+    run.publish("draws", analysed([cells[0] for cells in draws.values()], run, progress))
+    return results
+
+
+def _publish(plan: BenchmarkPlan, run: Run, rows: list[dict[str, Any]], results: Sequence[TaskResults]) -> None:
+    run.publish("cells", rows)
     run.publish_file("accuracy.csv", accuracy_csv([cell for result in results for cell in result.cells]))
     tables = "\n".join(f"## {result.task.name}\n\n{markdown(result.summaries)}" for result in results)
     run.publish_file("tables.md", tables.encode())
     run.publish_json("results", {"tasks": [_results_row(plan, result) for result in results]})
-    return results
 
 
 def _measured_draw(
-    directory: Path, cells: Sequence[Cell], progress: Progress
+    directory: Path, cells: Sequence[Cell], progress: Progress, *, force: bool
 ) -> list[tuple[dict[str, Any], list[ScoredCell]]]:
     """Measure the cells of one task and seed in their run directory."""
     job = cells[0].handful()
     done = []
-    with open_run(directory, {"identity": job.identity(), "environment": environment()}) as own:
+    with open_run(directory, {"identity": job.identity(), "environment": environment()}, force=force) as own:
         own.publish_json("task", job.task.to_dict())
         draw = Draw(job, own, progress)
+        results = []
         for cell in cells:
             stop_if_asked(progress)
             answers = measured(cell, draw)
@@ -79,6 +96,11 @@ def _measured_draw(
             row = {key: value for key, value in answers.items() if key not in _ANSWERS}
             row["scores"] = [score.score.to_row() for score in scores]
             done.append((row, scores))
+            if cell.method.is_plain:
+                results.append(result_row(cell.method, job, answers["log_probs"], answers))
+        if results:
+            n_test = len(job.task.test or ())
+            own.publish_json("results", {"task": job.task.name, "n_test": n_test, "methods": results})
     return done
 
 

@@ -80,7 +80,7 @@ def _measure(cell: Cell, draw: Draw) -> dict[str, Any]:
         "task_fingerprint": cell.job().task.fingerprint(),
         "method": cell.method.name,
         "spec": cell.method.key,
-        "recipe": "+".join([cell.recipe.name, *cell.method.changes]),
+        "recipe": "+".join([cell.recipe.name, *cell.method.settings]),
         "shots_per_label": cell.method.shots or cell.plan.shots_per_label or "all",
         "synthetic_per_label": cell.synthetic_per_label if synthetic else 0,
         "n_training": built.n_training,
@@ -129,6 +129,7 @@ def _build(cell: Cell, draw: Draw) -> _Built:
     fresh = draw.run.load_checkpoint(key) is None
     started = time.perf_counter()
     if method.shots == "full":  # kept: it is the oracle of the candidates' labels
+        fresh = fresh and not draw.run.adapter_dir.exists()
         directory = tune_classifier(job, rows, (), draw.run, draw.progress)
         seconds = time.perf_counter() - started
         classifier = Classifier.tuned_by(job.engine, directory)

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from handful.benchmark.plan import Cell
-from handful.evaluation.methods import Method
+from handful.evaluation.methods import FULL, ORACLE, Method
 from handful.filter import decide
 from handful.job import Job
 from handful.pipeline import Written, write_and_check
@@ -71,7 +71,11 @@ def draw_directory(cell: Cell) -> Path:
 
     Cells whose recipes write and judge alike share their candidates.
     """
-    changes = ["full"] * (cell.method.shots == "full") + list(cell.writing_changes)
+    changes = list(cell.writing_changes)
+    if (
+        cell.method.shots == FULL
+    ):  # its classifier stays on disk: the oracle, and others, each in a directory of its own
+        changes = ["full", *(() if cell.method.key == ORACLE.key else (cell.method.key,))]
     which = f"-{fingerprint(changes)[:8]}" if changes else ""
     return Path("runs") / f"{plain_name(cell.task.name)}-seed{cell.seed}{which}"
 

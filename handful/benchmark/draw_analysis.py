@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from handful.benchmark.draw import draw_directory
 from handful.benchmark.plan import Cell
 from handful.classifier import Classifier
-from handful.evaluation.diversity import equal_length, measure_diversity, unique_ngrams
+from handful.evaluation.diversity import count_words, equal_length, measure_diversity, unique_ngrams
 from handful.evaluation.filter_quality import Share, acceptance, filter_confusions, filter_precision
-from handful.evaluation.methods import method_of
+from handful.evaluation.methods import ORACLE
 from handful.evaluation.words import content_counts, log_odds
 from handful.progress import Progress
 from handful.records import Candidate, Verdict
 from handful.run import Run, read_jsonl
 from handful.storage.directories import SUMS
 
-_ORACLE = method_of("lora_real:full")
 _MOST_REAL = 5000
 _MOST_WORDS = 60
 _DIFFERENCES = 10
@@ -27,49 +29,95 @@ _SIZES = (4, 10, 25, 50, 100, 200, 400)
 """Texts per label at which trigrams are counted (paper, figure 7)."""
 
 
-def analysed(cell: Cell, run: Run, progress: Progress) -> list[dict[str, Any]]:
-    """Return the row of a cell's draw, or none if nothing was written for it.
+@dataclass(frozen=True)
+class _WrittenDraw:
+    """A draw with what was written for it."""
+
+    cell: Cell
+    candidates: Sequence[Candidate]
+    verdicts: Sequence[Verdict]
+
+    @cached_property
+    def real(self) -> list[tuple[str, str]]:
+        """Real texts with their labels: those the LLM was not shown, if there are any."""
+        shown = {example.text for example in self.cell.handful().task.examples}
+        pairs = [(example.text, example.label) for example in self.cell.task.examples]
+        return [pair for pair in pairs if pair[0] not in shown] or pairs
+
+    @cached_property
+    def kept(self) -> list[tuple[str, str]]:
+        """Kept texts with the label they were kept under."""
+        pairs = zip(self.candidates, self.verdicts, strict=True)
+        return [(candidate.text, verdict.label) for candidate, verdict in pairs if verdict.decision != "rejected"]
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """The texts that are compared."""
+        pairs = zip(self.candidates, self.verdicts, strict=True)
+        judged = [candidate.text for candidate, verdict in pairs if verdict.label_probabilities]
+        groups = {
+            "real": [text for text, _ in self.real],
+            "candidates": judged,
+            "kept": [text for text, _ in self.kept],
+        }
+        return {name: texts for name, texts in groups.items() if texts}
+
+
+def analysed(cells: Sequence[Cell], run: Run, progress: Progress) -> list[dict[str, Any]]:
+    """Return a row per draw that was written for; of each a cell is given.
 
     The oracle is the classifier tuned on the whole training set, where the benchmark has one (`lora_real:full`).
+    Diversity is measured on the same number of words in all draws of a task.
 
     Returns:
         `task`, `seed`, `changes` of the recipe, counts, `acceptance` by label, `confusions` (intended by judged),
         `precision` by the oracle or None, `diversity` of the real texts, the candidates and the kept ones, `growth` of
         the trigrams with the number of texts, and, where the recipe is not changed, `words` by label.
     """
+    draws = [draw for draw in (_read(cell, run) for cell in cells) if draw is not None]
+    n_words: dict[str, int] = {}
+    for draw in draws:
+        lengths = [length for length in map(count_words, draw.groups.values()) if length]
+        n_words[draw.cell.task.name] = min([*lengths, n_words.get(draw.cell.task.name, sys.maxsize)])
+    return [_analysed(draw, n_words[draw.cell.task.name], run, progress) for draw in draws]
+
+
+def _read(cell: Cell, run: Run) -> _WrittenDraw | None:
     directory = run.directory / draw_directory(cell)
     if not (directory / "verdicts.jsonl").is_file():
-        return []
+        return None
     candidates = [Candidate.from_row(row) for row in read_jsonl(directory / "candidates.jsonl")]
-    verdicts = [Verdict.from_row(row) for row in read_jsonl(directory / "verdicts.jsonl")]
+    return _WrittenDraw(cell, candidates, [Verdict.from_row(row) for row in read_jsonl(directory / "verdicts.jsonl")])
+
+
+def _analysed(draw: _WrittenDraw, n_words: int, run: Run, progress: Progress) -> dict[str, Any]:
+    cell, candidates, verdicts = draw.cell, draw.candidates, draw.verdicts
     labels = cell.task.label_names
     oracle = _oracle_labels(cell, candidates, verdicts, run, progress)
-    return [
-        {
-            "task": cell.task.name,
-            "seed": cell.seed,
-            "changes": list(cell.writing_changes),
-            "synthetic_per_label": cell.handful().recipe.generate.synthetic_per_label,
-            "n_candidates": len(candidates),
-            "n_judged": sum(bool(verdict.label_probabilities) for verdict in verdicts),
-            "n_kept": sum(verdict.decision == "kept" for verdict in verdicts),
-            "n_relabelled": sum(verdict.decision == "relabelled" for verdict in verdicts),
-            "acceptance": {label: _row(share) for label, share in acceptance(candidates, verdicts, labels).items()},
-            "confusions": filter_confusions(candidates, verdicts, labels),
-            "precision": _precision(candidates, verdicts, oracle, labels),
-            "diversity": _diversity(cell, candidates, verdicts),
-            "growth": list(_growth(cell, candidates, verdicts)),
-            "words": {} if cell.writing_changes else _words(cell, candidates, verdicts),
-        }
-    ]
+    return {
+        "task": cell.task.name,
+        "seed": cell.seed,
+        "changes": list(cell.writing_changes),
+        "synthetic_per_label": cell.handful().recipe.generate.synthetic_per_label,
+        "n_candidates": len(candidates),
+        "n_judged": sum(bool(verdict.label_probabilities) for verdict in verdicts),
+        "n_kept": sum(verdict.decision == "kept" for verdict in verdicts),
+        "n_relabelled": sum(verdict.decision == "relabelled" for verdict in verdicts),
+        "acceptance": {label: _row(share) for label, share in acceptance(candidates, verdicts, labels).items()},
+        "confusions": filter_confusions(candidates, verdicts, labels),
+        "precision": _precision(candidates, verdicts, oracle, labels),
+        "diversity": _diversity(draw, n_words),
+        "growth": list(_growth(draw)),
+        "words": {} if cell.writing_changes else _words(draw),
+    }
 
 
 def _oracle_labels(
     cell: Cell, candidates: Sequence[Candidate], verdicts: Sequence[Verdict], run: Run, progress: Progress
 ) -> dict[str, str] | None:
-    first = dataclasses.replace(cell, method=_ORACLE, seed=cell.plan.seeds[0])
+    first = dataclasses.replace(cell, method=ORACLE, seed=cell.plan.seeds[0])
     adapter = run.directory / draw_directory(first) / "adapter"
-    if all(method.key != _ORACLE.key for method in cell.plan.methods) or not adapter.is_dir():
+    if all(method.key != ORACLE.key for method in cell.plan.methods) or not adapter.is_dir():
         return None
     asked = [c for c, v in zip(candidates, verdicts, strict=True) if v.label_probabilities]
 
@@ -98,46 +146,41 @@ def _precision(
     return {**{name: _row(share) for name, share in totals.items()}, "by_label": by_label}
 
 
-def _diversity(cell: Cell, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    examples = [example.text for example in cell.handful().task.examples]
-    judged = [c.text for c, v in zip(candidates, verdicts, strict=True) if v.label_probabilities]
-    kept = [c.text for c, v in zip(candidates, verdicts, strict=True) if v.decision != "rejected"]
-    real = [example.text for example in cell.task.examples if example.text not in set(examples)]
-    groups = {"real": real or examples, "candidates": judged, "kept": kept}
-    alike = equal_length({name: texts for name, texts in groups.items() if texts}, cell.seed)
+def _diversity(draw: _WrittenDraw, n_words: int) -> dict[str, Any]:
+    examples = [example.text for example in draw.cell.handful().task.examples]
+    alike = equal_length(draw.groups, draw.cell.seed, n_words)
     return {
-        name: dataclasses.asdict(measure_diversity(texts, examples, cell.seed))
+        name: dataclasses.asdict(measure_diversity(texts, examples, draw.cell.seed))
         for name, texts in alike.items()
         if texts
     }
 
 
-def _growth(cell: Cell, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> Iterator[dict[str, Any]]:
+def _growth(draw: _WrittenDraw) -> Iterator[dict[str, Any]]:
     """Yield a row per size: different trigrams in the first so many kept texts of each label, and in real ones."""
-    shown = {example.text for example in cell.handful().task.examples}
-    groups: dict[str, dict[str, list[str]]] = {"real": defaultdict(list), "kept": defaultdict(list)}
-    for example in cell.task.examples:
-        if example.text not in shown:
-            groups["real"][example.label].append(example.text)
-    for candidate, verdict in zip(candidates, verdicts, strict=True):
-        if verdict.decision != "rejected":
-            groups["kept"][verdict.label].append(candidate.text)
-    most = cell.handful().recipe.generate.synthetic_per_label
+    groups = {"real": _by_label(draw.real), "kept": _by_label(draw.kept)}
+    most = draw.cell.handful().recipe.generate.synthetic_per_label
     for size in (*(size for size in _SIZES if size < most), most):
         texts = {name: [text for own in of.values() for text in own[:size]] for name, of in groups.items()}
-        alike = equal_length({name: own for name, own in texts.items() if own}, cell.seed)
+        alike = equal_length({name: own for name, own in texts.items() if own}, draw.cell.seed)
         yield {"texts_per_label": size, **{name: unique_ngrams(own, 3) for name, own in alike.items()}}
 
 
-def _words(cell: Cell, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def _by_label(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for text, label in pairs:
+        found[label].append(text)
+    return found
+
+
+def _words(draw: _WrittenDraw) -> dict[str, Any]:
     """Return by label the commonest content words of the training set's texts and of the kept ones, with counts."""
     found = {}
-    for label in cell.task.label_names:
-        real = [example.text for example in cell.task.examples if example.label == label][:_MOST_REAL]
-        kept = [
-            c.text for c, v in zip(candidates, verdicts, strict=True) if v.decision != "rejected" and v.label == label
-        ]
-        counts = {name: content_counts(texts) for name, texts in (("real", real), ("kept", kept))}
+    everything = _by_label([(example.text, example.label) for example in draw.cell.task.examples])
+    kept = _by_label(draw.kept)
+    for label in draw.cell.task.label_names:
+        texts = {"real": everything[label][:_MOST_REAL], "kept": kept[label]}
+        counts = {name: content_counts(own) for name, own in texts.items()}
         differences = log_odds(counts["kept"], counts["real"])
         found[label] = {
             **{name: dict(counter.most_common(_MOST_WORDS)) for name, counter in counts.items()},

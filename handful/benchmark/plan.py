@@ -44,13 +44,16 @@ class BenchmarkPlan:
 
     def check(self) -> None:
         """Raise TaskError or RecipeError if a cell cannot be measured: no test texts, too few examples, no such key."""
-        for method in self.methods:
-            change_recipe(self.recipe, method.changes)
+        recipes = [change_recipe(self.recipe, method.changes) for method in self.methods]
+        least = max(recipe.filter.least_shots for recipe in recipes)
         for task in self.tasks:
             if not task.test:
                 mend = "Add `test: test.csv` to the task; `handful estimate` says what can be known without."
                 raise TaskError("there are no test texts to measure on", where=task.source or task.name, mend=mend)
-            task.require_shots(self.shots_per_label or 1)
+            if self.shots_per_label is not None and self.shots_per_label < least:
+                mend = "Draw more, or judge in context: --set filter.judge=in_context."
+                raise TaskError(f"the judges need {least} examples per label", where="--shots-per-label", mend=mend)
+            task.require_shots(self.shots_per_label or least)
             for shots in sorted({method.shots for method in self.methods if isinstance(method.shots, int)}):
                 most = max(len(task.examples_of(label)) for label in task.label_names)
                 if shots > most:

@@ -112,7 +112,7 @@ def _benchmark(options: BenchmarkOptions) -> None:
         watching(stop, as_json=options.as_json) as watch,
         open_run(options.output, manifest, force=options.force) as run,
     ):
-        results = run_benchmark(plan, run, watch)
+        results = run_benchmark(plan, run, watch, force=options.force)
         report = report_at_the_end(run, watch)
     if options.as_json:
         shown = None if report is None else str(report)

@@ -74,18 +74,26 @@ def unique_ngrams(texts: Sequence[str], n: int) -> int:
     return len(set(_all_ngrams([words(text) for text in texts], n)))
 
 
-def equal_length(groups: Mapping[str, Sequence[str]], seed: int) -> dict[str, list[str]]:
+def equal_length(groups: Mapping[str, Sequence[str]], seed: int, most_words: int | None = None) -> dict[str, list[str]]:
     """Cut every group of texts to the number of words of the shortest.
 
     Args:
         groups: Texts by name; one without words leaves nothing of any.
         seed: Draws, group by group, which texts stay.
+        most_words: Cut further, to compare with groups that are not here.
 
     Returns:
         Texts by name, in the order drawn; the last of each is cut behind the word that fills the number.
     """
-    length = min((sum(len(words(text)) for text in texts) for texts in groups.values()), default=0)
+    length = min(map(count_words, groups.values()), default=0)
+    if most_words is not None:
+        length = min(length, most_words)
     return {name: _cut(texts, length, seed, name) for name, texts in groups.items()}
+
+
+def count_words(texts: Sequence[str]) -> int:
+    """Return how many words the texts have together."""
+    return sum(len(words(text)) for text in texts)
 
 
 def _cut(texts: Sequence[str], length: int, seed: int, name: str) -> list[str]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from handful.calibration import estimate_shift, label_probabilities
@@ -32,7 +31,8 @@ def evaluate_methods(job: Job, pool: Sequence[str], run: Run, progress: Progress
 
     Returns:
         `{"task", "n_test", "methods": [row, ...]}`; a row has method, title, accuracy with its 95 % interval, macro_f1,
-        calibrated_accuracy and calibrated_macro_f1 in [0, 1], ms_per_text, prompt_tokens.
+        calibrated_accuracy and calibrated_macro_f1 in [0, 1], the label prior that its answers are without (`shift`,
+        nats, or None), ms_per_text, prompt_tokens.
     """
     task = job.task
     gold = [example.label for example in task.test or ()]
@@ -42,21 +42,8 @@ def evaluate_methods(job: Job, pool: Sequence[str], run: Run, progress: Progress
         saved = _scored(method, job, pool, run, progress)
         if method.trained_on == "real":
             run.clear_checkpoints(checkpoint_key(job, real_rows(task, job.recipe), _BASELINE))
-        log_probs = np.array(saved["test_log_probs"])
-        predicted = _labels(task, log_probs, saved["shift"])
-        shift = estimate_shift(saved["pool_log_probs"], "match") if pool else None
-        calibrated = score_predictions(gold, _labels(task, log_probs, shift), task.label_names)
-        rows.append(
-            {
-                "method": method.name,
-                "title": _title(method, job),
-                **dataclasses.asdict(score_predictions(gold, predicted, task.label_names)),
-                "calibrated_accuracy": calibrated.accuracy,
-                "calibrated_macro_f1": calibrated.macro_f1,
-                "ms_per_text": saved["ms_per_text"],
-                "prompt_tokens": saved["prompt_tokens"],
-            }
-        )
+        rows.append(result_row(method, job, saved["test_log_probs"], saved))
+        predicted = _labels(task, saved["test_log_probs"], saved["shift"])
         lines = enumerate(zip(gold, predicted, saved["test_log_probs"], strict=True))
         run.publish(
             f"predictions/{method.name}",
@@ -67,9 +54,30 @@ def evaluate_methods(job: Job, pool: Sequence[str], run: Run, progress: Progress
     return results
 
 
-def _title(method: Method, job: Job) -> str:
-    shots = max(len(job.task.examples_of(label)) for label in job.task.label_names)
-    return method.titled(shots, job.recipe.generate.synthetic_per_label)
+def result_row(method: Method, job: Job, log_probs: ArrayLike, measured: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a method's row of results.json; see `evaluate_methods`.
+
+    Args:
+        method: What was measured.
+        job: With the test texts.
+        log_probs: Of the test texts, nats, shape (n_texts, n_labels).
+        measured: `shift`, `pool_log_probs`, `ms_per_text` and `prompt_tokens`.
+    """
+    task = job.task
+    gold = [example.label for example in task.test or ()]
+    pool = measured["pool_log_probs"]
+    as_answered = score_predictions(gold, _labels(task, log_probs, measured["shift"]), task.label_names)
+    shift = estimate_shift(pool, "match") if pool else None
+    calibrated = score_predictions(gold, _labels(task, log_probs, shift), task.label_names)
+    shots = max(len(task.examples_of(label)) for label in task.label_names)
+    return {
+        "method": method.name,
+        "title": method.titled(shots, job.recipe.generate.synthetic_per_label),
+        **dataclasses.asdict(as_answered),
+        "calibrated_accuracy": calibrated.accuracy,
+        "calibrated_macro_f1": calibrated.macro_f1,
+        **{key: measured[key] for key in ("shift", "ms_per_text", "prompt_tokens")},
+    }
 
 
 def _labels(task: Task, log_probs: ArrayLike, shift: ArrayLike | None) -> list[str]:

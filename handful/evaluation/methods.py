@@ -46,9 +46,23 @@ class Method:
     def key(self) -> str:
         """The method as it is asked for; see `method_of`."""
         shots = "" if self.shots is None else f":{self.shots}"
-        first = "" if self.first_synthetic is None else f"first={self.first_synthetic}"
-        settings = ",".join(filter(None, (first, *self.changes)))
-        return f"{self.name}{shots}" + (f"[{settings}]" if settings else "")
+        return f"{self.name}{shots}" + (f"[{','.join(self.settings)}]" if self.settings else "")
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """What stands in its brackets."""
+        first = () if self.first_synthetic is None else (f"{_FIRST}{self.first_synthetic}",)
+        return (*first, *self.changes)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it has the handful of examples and the recipe as it is."""
+        return self.key == self.name
+
+    @property
+    def is_rival(self) -> bool:
+        """Whether a user could pick it instead of ours, with the same handful of examples: no ablation of ours."""
+        return self.is_plain and self.trained_on != "real_and_synthetic"
 
     @property
     def uses_llm_scores(self) -> bool:
@@ -61,7 +75,7 @@ class Method:
         changed = [change for change in self.changes if not change.startswith(_N)]
         if self.first_synthetic is not None:
             changed.insert(0, f"of {synthetic_per_label}")
-        title = self.title.format(k=own, n=self.first_synthetic or synthetic_per_label)
+        title = self.title.format(k=own, n=min(synthetic_per_label, self.first_synthetic or synthetic_per_label))
         return title + (f", {', '.join(changed)}" if changed else "")
 
 
@@ -166,3 +180,7 @@ def _first(method: Method, count: str) -> int:
 
 def _is_count(text: str) -> bool:
     return text.isascii() and text.isdigit() and int(text) > 0
+
+
+ORACLE = method_of(f"lora_real:{FULL}")
+"""Tuned on the whole training set: what it says of written texts is taken for their true label."""

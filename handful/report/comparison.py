@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from handful.evaluation.methods import OURS
+from handful.evaluation.methods import METHODS, OURS
 from handful.evaluation.metrics import calibration_error, confusion_matrix, per_label, reliability
 from handful.evaluation.uncertainty import Difference, paired_difference
 from handful.report.page import Chip, Column, Figure, Figures, Section, Table, TextItem, TextList, table
@@ -28,8 +28,8 @@ def rows_by_method(data: RunData) -> dict[str, Row]:
 
 
 def best_other(data: RunData) -> Row | None:
-    """Return the most accurate method besides ours."""
-    others = [row for row in rows_by_method(data).values() if row["method"] != OURS]
+    """Return the most accurate method that could be picked instead of ours."""
+    others = [row for name, row in rows_by_method(data).items() if METHODS[name].is_rival]
     return max(others, key=lambda row: row["accuracy"], default=None)
 
 

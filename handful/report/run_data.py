@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from handful.calibration import label_probabilities
-from handful.classifier_files import read_classifier
 from handful.errors import RunError
-from handful.evaluation.methods import OURS
 from handful.records import Candidate, Record, TrainingExample, Verdict
 from handful.run import read_jsonl, read_manifest
 from handful.storage.jsonl import read_json
@@ -54,6 +52,8 @@ class RunData:
     answers: Mapping[str, Answers] | None = None
     """By method; None if nothing was measured."""
     timings: Mapping[str, Any] | None = None
+    has_classifier: bool = True
+    """False in the draws of a benchmark: it keeps the answers of its classifiers alone."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -77,7 +77,6 @@ def read_run(directory: Path) -> RunData:
 
     Raises:
         RunError: Not a run directory, nothing to tell of yet, or a file in it is damaged.
-        AdapterError: The classifier is damaged, and its calibration is needed.
     """
     identity = read_manifest(directory)["identity"]
     saved = read_json(directory / "task.json")
@@ -98,8 +97,9 @@ def read_run(directory: Path) -> RunData:
             verdicts=_records(Verdict, directory / "verdicts.jsonl"),
             training=_records(TrainingExample, directory / "training.jsonl"),
             results=results,
-            answers=None if results is None else _answers(directory, recipe, results),
+            answers=None if results is None else _answers(directory, results),
             timings=read_json(directory / "timings.json"),
+            has_classifier=(directory / "adapter").is_dir(),
         )
     except (KeyError, TypeError, ValueError) as error:
         mend = "Was it written by another version of handful? Give the run's command again."
@@ -115,15 +115,10 @@ def _records(kind: type[Known], path: Path) -> tuple[Known, ...]:
     return tuple(kind.from_row(row) for row in read_jsonl(path)) if path.is_file() else ()
 
 
-def _answers(directory: Path, recipe: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Answers]:
-    found = {}
-    for method in (row["method"] for row in results["methods"]):
-        path = directory / "predictions" / f"{method}.jsonl"
-        if path.is_file():
-            calibrated = method == OURS and recipe["classify"]["calibration"] != "none"
-            shift = read_classifier(directory / "adapter").shift if calibrated else None
-            found[method] = _one_method(read_jsonl(path), shift)
-    return found
+def _answers(directory: Path, results: Mapping[str, Any]) -> dict[str, Answers]:
+    paths = {row["method"]: directory / "predictions" / f"{row['method']}.jsonl" for row in results["methods"]}
+    shifts = {row["method"]: row["shift"] for row in results["methods"]}
+    return {name: _one_method(read_jsonl(path), shifts[name]) for name, path in paths.items() if path.is_file()}
 
 
 def _one_method(rows: Sequence[Mapping[str, Any]], shift: Sequence[float] | None) -> Answers:

@@ -22,7 +22,6 @@ def write_report(run: Run) -> Path:
 
     Raises:
         RunError: There is nothing to tell of yet, or a file of the run is damaged or cannot be written.
-        AdapterError: The classifier is damaged, and its calibration is needed.
     """
     return run.publish_file(REPORT, render_page(run_page(read_run(run.directory))))
 

@@ -45,6 +45,8 @@ def _headline(data: RunData, ours: Row, other: Row) -> str:
 def _advice(data: RunData, ours: Row, other: Row) -> str:
     difference = difference_to(data, other["method"])
     speed = f"A text takes {ours['ms_per_text']:.1f} ms with ours, {other['ms_per_text']:.1f} ms with {other['title']}."
+    if not data.has_classifier:
+        return f"A benchmark keeps no classifier; `handful run` with these examples makes it. {speed}"
     if difference is not None and difference.high < 0:
         return f"The classifier in adapter/ is ours all the same. Before using it, read what the filter kept. {speed}"
     more = "" if difference is not None and difference.low > 0 else "More test texts would narrow the interval. "
