@@ -59,15 +59,16 @@ def run_benchmark(plan: BenchmarkPlan, run: Run, progress: Progress, *, force: b
     draws: dict[Path, list[Cell]] = {}
     for cell in plan.cells():
         draws.setdefault(draw_directory(cell), []).append(cell)
-    results: list[TaskResults] = []
+    results: dict[str, TaskResults] = {}
     for directory, cells in draws.items():
         for row, scores in _measured_draw(run.directory / directory, cells, progress, force=force):
             rows.append({**row, "draw": directory.as_posix()})
             found[row["task"]] += scores
-        results = [TaskResults(task, found[task.name], summarise(plan, task, found[task.name])) for task in plan.tasks]
-        _publish(plan, run, rows, [result for result in results if result.cells])
+        task = cells[0].task
+        results[task.name] = TaskResults(task, found[task.name], summarise(plan, task, found[task.name]))
+        _publish(plan, run, rows, list(results.values()))
     run.publish("draws", analysed([cells[0] for cells in draws.values()], run, progress))
-    return results
+    return list(results.values())
 
 
 def _publish(plan: BenchmarkPlan, run: Run, rows: list[dict[str, Any]], results: Sequence[TaskResults]) -> None:

@@ -30,6 +30,9 @@ class CellScore:
     recipe: str
     shots_per_label: int | str
     synthetic_per_label: int
+    """At most; see `n_training`."""
+    n_training: int
+    """Examples it was tuned or fitted on, or shown."""
     seed: int
     n_test: int
     accuracy: float

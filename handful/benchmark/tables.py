@@ -34,6 +34,16 @@ _DIGITS = {"ms_per_text": 3, "train_seconds": 2, "generate_seconds": 2, "prompt_
 
 
 @dataclass(frozen=True)
+class Spread:
+    """A mean over seeds and how far they lie apart."""
+
+    mean: float
+    sd: float
+    """Standard deviation (n - 1); 0 for one seed."""
+    n_seeds: int
+
+
+@dataclass(frozen=True)
 class MethodSummary:
     """One method on one task, over its seeds."""
 
@@ -45,10 +55,10 @@ class MethodSummary:
     """0 where nothing written is trained on."""
     accuracy: Interval
     macro_f1: Interval
-    pool_accuracy: float | None
-    """Mean with the prior estimated on the generated pool."""
-    test_accuracy: float | None
-    """Mean with the prior estimated on the test texts: transductive."""
+    pool_accuracy: Spread | None
+    """With the prior estimated on the generated pool; None where that cannot be."""
+    test_accuracy: Spread | None
+    """With the prior estimated on the test texts: transductive."""
     gain_of_ours: Difference | None
     """Accuracy of ours less this method's, as both answer, over the seeds both have."""
     means: Mapping[str, float | None]
@@ -57,6 +67,7 @@ class MethodSummary:
 
 _BRIEF = 7
 _MEANS = (
+    "n_training",
     "ece",
     "brier",
     "log_loss",
@@ -113,11 +124,17 @@ def _summary(
         title=method.titled(shots, change_recipe(plan.recipe, method.changes).generate.synthetic_per_label),
         accuracy=bootstrap(gold, predicted, n_labels, confusion_accuracy),
         macro_f1=bootstrap(gold, predicted, n_labels, confusion_macro_f1),
-        pool_accuracy=_mean([cell.score.accuracy for cell in _by_seed(cells, method.key, "pool").values()]),
-        test_accuracy=_mean([cell.score.accuracy for cell in _by_seed(cells, method.key, "test").values()]),
+        pool_accuracy=_spread([cell.score.accuracy for cell in _by_seed(cells, method.key, "pool").values()]),
+        test_accuracy=_spread([cell.score.accuracy for cell in _by_seed(cells, method.key, "test").values()]),
         gain_of_ours=gain,
         means={name: _mean([getattr(score, name) for score in scores]) for name in _MEANS},
     )
+
+
+def _spread(values: Sequence[float]) -> Spread | None:
+    if not values:
+        return None
+    return Spread(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0, len(values))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -163,6 +180,7 @@ def table_of(summaries: Sequence[MethodSummary]) -> tuple[list[str], list[list[s
         "ECE",
         "ms/text",
         "prompt",
+        "trained on",
         "train s",
         "generate s",
     ]
@@ -179,17 +197,18 @@ def _row(entry: MethodSummary) -> list[str]:
         _mean_and_spread(entry.macro_f1),
         "" if gain is None else f"{gain.mean:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})",
         "" if gain is None else shown_p_value(gain.p_value),
-        _number(entry.pool_accuracy, 3),
-        _number(entry.test_accuracy, 3),
+        "" if entry.pool_accuracy is None else _mean_and_spread(entry.pool_accuracy),
+        "" if entry.test_accuracy is None else _mean_and_spread(entry.test_accuracy),
         _number(means["ece"], 3),
         _number(means["ms_per_text"], 1),
         _number(means["prompt_tokens"], 0),
+        _number(means["n_training"], 0),
         _number(means["train_seconds"], 0),
         _number(means["generate_seconds"], 0),
     ]
 
 
-def _mean_and_spread(interval: Interval) -> str:
+def _mean_and_spread(interval: Interval | Spread) -> str:
     return shown_mean(interval.mean, interval.sd, interval.n_seeds)
 
 

@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 
 from handful.report.clouds import cloud_pair
-from handful.report.page import Block, Figure, Fold, Paragraph, Table, table
-from handful.report.plots import Point, Series, heat_map, line_chart
+from handful.report.page import Block, Fold, Paragraph, Table, table
+from handful.report.plots import heat_map
 from handful.report.wording import NAME_CHARS, cut, percent
 
-FEWEST_SIZES = 3
-"""A curve of fewer points is no curve."""
 _MOST_LABELS = 12
 _DIVERSITY = {
     "unique trigrams": ("unique_trigrams", 0),
@@ -53,37 +51,6 @@ def word_blocks(result: Row, draw: Row) -> Iterator[Block]:
         yield Paragraph(f"The first {_MOST_LABELS} of {len(result['labels'])} labels.")
 
 
-def diversity_curve(result: Row, draws: Sequence[Row]) -> Figure | None:
-    """Unique trigrams against data size (paper, figure 7), in the largest draws written as the recipe says."""
-    sized = [row for row in draws if row["task"] == result["task"] and all(map(_sizes_alone, row["changes"]))]
-    largest = max((row["synthetic_per_label"] for row in sized), default=0)
-    found: dict[str, dict[int, list[float]]] = {"real": defaultdict(list), "kept": defaultdict(list)}
-    for row in sized:
-        for point in row["growth"] if row["synthetic_per_label"] == largest else ():
-            for group in found.keys() & point.keys():
-                found[group][point["texts_per_label"]].append(point[group])
-    lines = [
-        Series(
-            {"real": "real", "kept": "written and kept"}[group],
-            tuple(_spread(x, ys) for x, ys in sorted(sizes.items())),
-        )
-        for group, sizes in found.items()
-        if len(sizes) >= FEWEST_SIZES
-    ]
-    if not lines:
-        return None
-    caption = "At each size, as many words of real texts as of written ones: both are cut to the shorter."
-    return line_chart(lines, x_axis="texts per label", y_axis="unique trigrams", caption=caption)
-
-
-def _sizes_alone(change: str) -> bool:
-    return change.startswith("generate.synthetic_per_label=")
-
-
-def _spread(x: int, values: Sequence[float]) -> Point:
-    return Point(x, float(np.mean(values)), min(values), max(values))
-
-
 def written_blocks(result: Row, draws: Sequence[Row]) -> Iterator[Block]:
     """Yield what was written in each way, what the filter mixed up, and how often it was right."""
     yield _draws_table(draws)
@@ -118,6 +85,10 @@ def _draws_table(draws: Sequence[Row]) -> Table:
                 *(number(_average([entry[key] for entry in kept]), digits) for key, digits in _DIVERSITY.values()),
             ]
         )
+    real = [row["diversity"]["real"] for row in draws if "real" in row["diversity"]]
+    if real:
+        measures = [number(_average([entry[key] for entry in real]), digits) for key, digits in _DIVERSITY.values()]
+        rows.append(["real texts", *["\u2013"] * 7, *measures])
     columns = [
         "draws",
         "written",

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from handful.errors import RunError
 from handful.evaluation.methods import OURS, method_of
 from handful.evaluation.uncertainty import shown_mean, shown_p_value
-from handful.report.benchmark_draws import (
-    FEWEST_SIZES,
-    WORDS,
-    WRITTEN,
-    Row,
-    diversity_curve,
-    number,
-    word_blocks,
-    written_blocks,
-)
-from handful.report.page import Figure, Fold, Page, Paragraph, Section, Sentences, Table, Verdict, table
-from handful.report.plots import Bar, Point, Series, bar_chart, line_chart
+from handful.report.benchmark_answers import answer_sections
+from handful.report.benchmark_curves import accuracy_curve, diversity_curve
+from handful.report.benchmark_draws import WORDS, WRITTEN, Row, number, word_blocks, written_blocks
+from handful.report.page import Fold, Page, Paragraph, Section, Sentences, Table, Verdict, table
+from handful.report.plots import Bar, bar_chart
 from handful.report.render import render_page
+from handful.report.run_data import RunData, read_run
 from handful.report.run_report import recipe_table
 from handful.report.wording import NAME_CHARS, cut, plural, points, quoted, share
 from handful.run import Run, read_jsonl, read_manifest
@@ -40,6 +34,8 @@ class BenchmarkData:
     """See `benchmark.draw_analysis.analysed`."""
     cells: Sequence[Row]
     identity: Row
+    runs: Mapping[str, Sequence[RunData]]
+    """By task, the draws in which ours was measured."""
 
 
 def write_benchmark_report(run: Run) -> Path:
@@ -57,11 +53,18 @@ def read_benchmark(directory: Path) -> BenchmarkData:
     if results is None:
         mend = "Give its command again; it goes on where it stopped."
         raise RunError("the benchmark has no results yet", where=str(directory), mend=mend)
+    cells = list(read_jsonl(directory / "cells.jsonl"))
+    runs: dict[str, list[RunData]] = {result["task"]: [] for result in results["tasks"]}
+    for cell in cells:
+        if cell["spec"] == OURS:
+            runs[cell["task"]].append(read_run(directory / cell["draw"]))
+    draws = directory / "draws.jsonl"  # published last
     return BenchmarkData(
         results=results["tasks"],
-        draws=list(read_jsonl(directory / "draws.jsonl")),
-        cells=list(read_jsonl(directory / "cells.jsonl")),
+        draws=list(read_jsonl(draws)) if draws.is_file() else [],
+        cells=cells,
         identity=read_manifest(directory)["identity"],
+        runs=runs,
     )
 
 
@@ -69,41 +72,52 @@ def benchmark_page(data: BenchmarkData) -> Page:
     """Return the page of a benchmark."""
     names = ", ".join(cut(result["task"], NAME_CHARS) for result in data.results)
     headlines = [_headline(result) for result in data.results]
+    details = (*headlines[1:], *filter(None, map(_with_more_data, data.results)))
     sections = [section for result in data.results for section in _task_sections(data, result)]
     return Page(
         f"handful benchmark: {names}",
-        Verdict(headlines[0], tuple(headlines[1:])),
+        Verdict(headlines[0], details),
         (*sections, _cost(data), _limits(data), _settings(data)),
     )
 
 
 def _headline(result: Row) -> str:
-    methods = result["methods"]
-    ours = next((row for row in methods if row["spec"] == OURS), None)
-    best = max(methods, key=lambda row: row["accuracy"]["mean"])
-    said = f"{cut(result['task'], NAME_CHARS)}: {best['title']} is right most often, {_mean(best)}."
-    if ours is None or best is ours:
-        rivals = [row for row in methods if row["gain_of_ours"] is not None]
-        rival = max(rivals, key=lambda row: row["accuracy"]["mean"], default=None)
-        return said if rival is None else f"{said} {_against(rival)}"
-    return f"{said} Ours: {_mean(ours)}. {_against(best)}"
+    """Say which method to use: among those that need no more than the handful of examples."""
+    rivals = [row for row in result["methods"] if method_of(row["spec"]).is_rival]
+    ours = next((row for row in result["methods"] if row["spec"] == OURS), None)
+    rival = max(rivals, key=lambda row: row["accuracy"]["mean"], default=None)
+    task = cut(result["task"], NAME_CHARS)
+    if ours is None or rival is None:
+        only = ours or rival or result["methods"][0]
+        return f"{task}: {only['title']} is right {_mean(only)} of the time."
+    gain = rival["gain_of_ours"]
+    said = (
+        f"{ours['title']} is right {_mean(ours)} of the time, {rival['title']}, the best other method, {_mean(rival)}"
+    )
+    difference = f"{points(gain['mean'])} points (95 % interval {points(gain['low'])} to {points(gain['high'])})"
+    if gain["low"] > 0:
+        return f"{task}: use {ours['title']}. {_capital(said)}: a gain of {difference}."
+    if gain["high"] < 0:
+        return f"{task}: use {rival['title']}. {_capital(said)}: ours is worse, {difference}."
+    return f"{task}: {ours['title']} and {rival['title']} cannot be told apart. {_capital(said)}: {difference}."
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _with_more_data(result: Row) -> str:
+    """Say what more labelled examples would bring, where that was measured."""
+    methods = [(method_of(row["spec"]), row) for row in result["methods"]]
+    named = [f"{row['title']} {_mean(row)}" for method, row in methods if method.shots and not method.settings]
+    task = cut(result["task"], NAME_CHARS)
+    return f"{task}, with more labelled examples: {'; '.join(named)}." if named else ""
 
 
 def _mean(row: Row) -> str:
     accuracy = row["accuracy"]
-    return f"{share(accuracy['mean'])} (95 % interval {share(accuracy['low'])} to {share(accuracy['high'])})"
-
-
-def _against(row: Row) -> str:
-    gain = row["gain_of_ours"]
-    if gain is None:
-        return ""
-    interval = f"{points(gain['mean'])} points (95 % interval {points(gain['low'])} to {points(gain['high'])})"
-    if gain["low"] > 0:
-        return f"Ours beats {row['title']} by {interval}."
-    if gain["high"] < 0:
-        return f"Ours is worse than {row['title']}: {interval}."
-    return f"Ours and {row['title']} cannot be told apart: {interval}."
+    seeds = ", one seed" if accuracy["n_seeds"] == 1 else ""
+    return f"{share(accuracy['mean'])} (95 % interval {share(accuracy['low'])} to {share(accuracy['high'])}{seeds})"
 
 
 def _task_sections(data: BenchmarkData, result: Row) -> Iterator[Section]:
@@ -117,7 +131,14 @@ def _task_sections(data: BenchmarkData, result: Row) -> Iterator[Section]:
         for row in result["methods"]
     ]
     yield Section(f"{name}: methods", intro, (bar_chart(bars, axis="accuracy"), _comparison(result), _further(result)))
-    curves = [figure for figure in (_accuracy_curve(result), diversity_curve(result, data.draws)) if figure is not None]
+    if data.runs[result["task"]]:
+        for section in answer_sections(data.runs[result["task"]]):
+            yield replace(section, title=f"{name}: {section.title[:1].lower()}{section.title[1:]}")
+    curves = [
+        figure
+        for figure in (accuracy_curve(result, data.cells), diversity_curve(result, data.draws))
+        if figure is not None
+    ]
     if curves:
         yield Section(f"{name}: more data", "What more real or more written texts are worth.", tuple(curves))
     draws = [row for row in data.draws if row["task"] == result["task"]]
@@ -126,6 +147,9 @@ def _task_sections(data: BenchmarkData, result: Row) -> Iterator[Section]:
     worded = next((row for row in draws if row["words"]), None)
     if worded is not None:
         yield Section(f"{name}: words", WORDS, tuple(word_blocks(result, worded)))
+
+
+_CALIBRATED = ("pool_accuracy", "test_accuracy")
 
 
 def _comparison(result: Row) -> Table:
@@ -138,8 +162,7 @@ def _comparison(result: Row) -> Table:
                 str(row["accuracy"]["n_seeds"]),
                 *(_mean_and_spread(row[name]) for name in ("accuracy", "macro_f1")),
                 "\u2013" if gain is None else _interval(gain),
-                number(row["pool_accuracy"], 3),
-                number(row["test_accuracy"], 3),
+                *("\u2013" if row[name] is None else _mean_and_spread(row[name]) for name in _CALIBRATED),
             ]
         )
     columns = [
@@ -166,6 +189,7 @@ def _mean_and_spread(interval: Row) -> str:
 
 def _further(result: Row) -> Table:
     names = {
+        "n_training": ("trained on", 0),
         "ece": ("ECE", 3),
         "brier": ("Brier", 3),
         "log_loss": ("log-loss", 3),
@@ -184,34 +208,11 @@ def _further(result: Row) -> Table:
     return table("method", [title for title, _ in names.values()], rows, "Calibration and cost, means over the seeds.")
 
 
-def _accuracy_curve(result: Row) -> Figure | None:
-    """Accuracy against data size (paper, figures 5 and 6)."""
-    lines = []
-    for name, spec, key in (("LoRA on real", "lora_real", "shots_per_label"), ("ours", OURS, "synthetic_per_label")):
-        sized = {
-            row[key]: row["accuracy"]
-            for row in result["methods"]
-            if method_of(row["spec"]).name == spec and isinstance(row[key], int) and _sized(row)
-        }
-        if len(sized) >= FEWEST_SIZES:
-            lines.append(
-                Series(name, tuple(Point(x, a["mean"], a["low"], a["high"]) for x, a in sorted(sized.items())))
-            )
-    if not lines:
-        return None
-    caption = "Real examples per label for LoRA; written texts per label, beside the real handful, for ours."
-    return line_chart(lines, x_axis="texts per label", y_axis="accuracy", caption=caption)
-
-
-def _sized(row: Row) -> bool:
-    """Whether nothing but the amount of data is another than the recipe's."""
-    changes = method_of(row["spec"]).changes
-    return all(change.startswith("generate.synthetic_per_label=") for change in changes)
-
-
 def _cost(data: BenchmarkData) -> Section:
     trained = sum(row["train_seconds"] or 0 for row in data.cells)
-    written = sum(row["generate_seconds"] or 0 for row in data.cells)
+    # Methods that share a draw each name its seconds.
+    of_draws = {row["draw"]: row["generate_seconds"] for row in data.cells if row["generate_seconds"]}
+    written = sum(of_draws.values())
     answered = sum(row["ms_per_text"] * row["n_test"] / 1000 for row in data.cells)
     text = (
         f"{plural(len(data.cells), 'cell')}: {trained:,.0f} s of training, {written:,.0f} s of writing and judging, "
@@ -241,4 +242,11 @@ def _settings(data: BenchmarkData) -> Section:
         f"{identity['shots_per_label'] or 'all'} examples per label. Commits: {', '.join(commits) or 'not known'}. "
         "Each draw is a run directory below runs/, with a report of its own by `handful report`."
     )
-    return Section("What was run", "", (Paragraph(text), Fold("The recipe", (recipe_table(identity["recipe"]),))))
+    warnings = [
+        Paragraph(f"{cut(name, NAME_CHARS)}: {cut(warning)}", warning=True)
+        for name, runs in data.runs.items()
+        for warning in (runs[0].task.warnings if runs else ())
+    ]
+    return Section(
+        "What was run", "", (Paragraph(text), *warnings, Fold("The recipe", (recipe_table(identity["recipe"]),)))
+    )

@@ -115,8 +115,19 @@ def bar_chart(bars: Sequence[Bar], *, axis: str, caption: str = "") -> Figure:
     return Figure(_drawn(_WIDTH, 58 + 27 * len(bars), axis, paint), numbers, caption)
 
 
-def line_chart(series: Sequence[Series], *, x_axis: str, y_axis: str, caption: str = "") -> Figure:
-    """Return lines over a logarithmic axis, with bands for their intervals."""
+def line_chart(
+    series: Sequence[Series], *, x_axis: str, y_axis: str, band: str, shown: Callable[[float], str], caption: str = ""
+) -> Figure:
+    """Return lines over a logarithmic axis, with bands from `low` to `high`.
+
+    Args:
+        series: The lines.
+        x_axis: What is counted along the axis.
+        y_axis: What is measured.
+        band: What the bands are.
+        shown: A measured number in words.
+        caption: Below the figure.
+    """
     ticks = sorted({point.x for line in series for point in line.points})
 
     def paint(axes: Any) -> None:
@@ -142,11 +153,11 @@ def line_chart(series: Sequence[Series], *, x_axis: str, y_axis: str, caption: s
         axes.legend()
 
     rows = [
-        [cut(line.name, NAME_CHARS), f"{p.x:g}", share(p.value), f"{share(p.low)} to {share(p.high)}"]
+        [cut(line.name, NAME_CHARS), f"{p.x:g}", shown(p.value), f"{shown(p.low)} to {shown(p.high)}"]
         for line in series
         for p in line.points
     ]
-    numbers = table("", [x_axis, y_axis, "95 % interval"], rows)
+    numbers = table("", [x_axis, y_axis, band], rows)
     return Figure(_drawn(_WIDTH, 270, f"{y_axis} over {x_axis}", paint), numbers, caption)
 
 

@@ -11,6 +11,7 @@ from handful.benchmark.benchmark import run_benchmark
 from handful.benchmark.plan import BenchmarkPlan
 from handful.errors import RunError
 from handful.evaluation.methods import methods_of
+from handful.report.benchmark_answers import pooled
 from handful.report.benchmark_report import BenchmarkData, benchmark_page, read_benchmark, write_benchmark_report
 from handful.report.page import Figure, Figures, Page
 from handful.report.render import render_page
@@ -48,6 +49,11 @@ def test_the_page_has_every_figure_of_the_paper(directory: Path) -> None:
     page = benchmark_page(read_benchmark(directory))
     assert titles(page) == [
         "films: methods",
+        "films: label by label",
+        "films: can the probabilities be believed?",
+        "films: mistakes",
+        "films: what was written, and what was kept",
+        "films: labels the filter takes for one another",
         "films: more data",
         "films: what was written",
         "films: words",
@@ -91,7 +97,7 @@ def test_the_same_files_make_the_same_page(directory: Path) -> None:
 
 def test_the_verdict_says_how_sure_it_is(directory: Path) -> None:
     page = benchmark_page(read_benchmark(directory))
-    assert "is right most often" in page.verdict.headline
+    assert page.verdict.headline.startswith("films: ours (3 + 5) and LoRA-3 cannot be told apart.")
     assert "95 % interval" in page.verdict.headline
 
 
@@ -109,8 +115,36 @@ def won_by(data: BenchmarkData, low: float, high: float) -> str:
 
 def test_a_loss_is_called_a_loss(directory: Path) -> None:
     data = read_benchmark(directory)
-    assert "Ours is worse than LoRA-3: \u221220.0 points" in won_by(data, -0.3, -0.1)
-    assert "Ours and LoRA-3 cannot be told apart" in won_by(data, -0.1, 0.1)
+    lost = won_by(data, -0.3, -0.1)
+    assert lost.startswith("films: use LoRA-3. ")
+    assert "ours is worse, \u221220.0 points" in lost
+    assert won_by(data, 0.1, 0.3).startswith("films: use ours (3 + 5). ")
+    assert "ours (3 + 5) and LoRA-3 cannot be told apart" in won_by(data, -0.1, 0.1)
+
+
+def test_what_needs_more_examples_or_is_a_part_of_ours_is_no_rival(directory: Path) -> None:
+    data = read_benchmark(directory)
+    (result,) = data.results
+    methods = [dict(row) for row in result["methods"]]
+    for row in methods:
+        better = row["spec"] in {"lora_real:full", "lora_real:2", "lora_synthetic[generate.temperature=0.5]"}
+        row["accuracy"] = {**row["accuracy"], "mean": 0.9 if better else 0.5}
+    page = benchmark_page(dataclasses.replace(data, results=[{**result, "methods": methods}]))
+    assert "0.900" not in page.verdict.headline
+    assert page.verdict.details[0].startswith("films, with more labelled examples: LoRA-1 0.500")
+    assert "LoRA-full 0.900" in page.verdict.details[0]
+
+
+def test_the_answers_of_all_seeds_are_taken_together(directory: Path) -> None:
+    data = read_benchmark(directory)
+    together = pooled(data.runs["films"])
+    assert together.answers is not None
+    first, second = ((draw.answers or {})["lora_synthetic"] for draw in data.runs["films"])
+    assert together.answers["lora_synthetic"].predicted == first.predicted + second.predicted
+    assert set(together.answers) == {"zero_shot", "lora_real", "lora_synthetic"}
+    means = {row["spec"]: row["accuracy"]["mean"] for row in data.results[0]["methods"]}
+    for row in (together.results or {})["methods"]:
+        assert row["accuracy"] == pytest.approx(means[row["method"]])
 
 
 def test_without_results_it_says_what_to_do(tmp_path: Path) -> None:

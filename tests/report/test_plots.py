@@ -30,7 +30,8 @@ def bars() -> Figure:
 
 def lines() -> Figure:
     points = (Point(4, 0.5, 0.4, 0.6), Point(25, 0.7, 0.6, 0.8), Point(100, 0.8, 0.7, 0.9))
-    return line_chart([Series(name, points) for name in NAMES], x_axis="examples", y_axis="accuracy")
+    series = [Series(name, points) for name in NAMES]
+    return line_chart(series, x_axis="examples", y_axis="accuracy", band="95 % interval", shown="{:.3f}".format)
 
 
 def reliability() -> Figure:
@@ -109,7 +110,13 @@ def test_hostile_names_draw(capsys: pytest.CaptureFixture[str]) -> None:
     names = payloads(80)
     heat_map([[1] * 24 for _ in range(24)], names[:24], rows_are=names[30], columns_are=names[31])
     bar_chart([Bar(name, 0.5, 0.4, 0.6) for name in names], axis=names[40])
-    line_chart([Series(name, (Point(1, 0.1, 0.0, 0.2),)) for name in names[:8]], x_axis=names[50], y_axis=names[51])
+    line_chart(
+        [Series(name, (Point(1, 0.1, 0.0, 0.2),)) for name in names[:8]],
+        x_axis=names[50],
+        y_axis=names[51],
+        band="band",
+        shown=str,
+    )
     assert capsys.readouterr() == ("", "")
 
 
