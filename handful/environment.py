@@ -6,19 +6,21 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("handful", "torch", "transformers", "peft", "accelerate", "tokenizers", "numpy")
+PACKAGES = ("handful", "torch", "transformers", "peft", "accelerate", "tokenizers", "numpy", "scipy")
+PEER_PACKAGES = ("scikit-learn", "sentence-transformers", "setfit")
 
 
-def versions() -> dict[str, str]:
-    """Return the version of Python and of every package that can change a result."""
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Return the version of Python and of packages: as they stand, of all that can change a run's results."""
     found = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for name in packages:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

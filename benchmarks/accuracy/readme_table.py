@@ -7,6 +7,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from handful.evaluation.methods import METHODS, OURS, method_of
 from handful.evaluation.uncertainty import difference_over_seeds, shown_mean
@@ -15,32 +16,44 @@ ACCURACY = Path(__file__).parents[1] / "results" / "accuracy.csv"
 _TASKS = {"sst2": "SST-2", "trec": "TREC", "ag_news": "AG News"}
 _SHOTS = {"25", "full"}
 """Of LoRA, beside the handful; the other sizes are the report's curves."""
+_PAPERS_N = "generate.synthetic_per_label=21"
+"""What the recipe is changed by in the row of the paper's size."""
 _NONE = "\u2013"
 
 Row = Mapping[str, str]
 
 
+class Key(NamedTuple):
+    """A line of the table."""
+
+    method: str
+    shots: str
+    synthetic: int
+
+
 def table(rows: Sequence[Row]) -> str:
-    """Return a line per method of the plain recipe, as Markdown.
+    """Return a line per method of the plain recipe, and of it with the paper's N, as Markdown.
 
     Per task: accuracy as mean ± sd over seeds; with the prior taken out that the generated pool shows; and what ours is
     better by, in points with the paired 95 % interval over the seeds both have. What is calibrated on test texts is in
     the report.
     """
     handful, written = _sizes(rows)
-    found: dict[tuple[str, str], dict[tuple[str, str], dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    ours = Key(OURS, handful, written)
+    found: dict[Key, dict[tuple[str, str], dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
-        key = row["method"], row["shots_per_label"]
-        if "+" not in row["recipe"] and key[1] in {handful, *_SHOTS}:
+        key = Key(row["method"], row["shots_per_label"], int(row["synthetic_per_label"]))
+        if row["recipe"].partition("+")[2] in {"", _PAPERS_N} and key.shots in {handful, *_SHOTS}:
             found[key][row["task"], row["calibration"]][row["seed"]] = float(row["accuracy"])
     heads = ["method", *(head for name in _TASKS.values() for head in (name, "calibrated", "ours less it"))]
     lines = [heads, ["---"] * len(heads)]
     for key in sorted(found, key=_place):
-        line = [method_of(key[0] if key[1] == handful else ":".join(key)).titled(int(handful), written)]
+        spec = key.method if key.shots == handful else f"{key.method}:{key.shots}"
+        line = [method_of(spec).titled(int(handful), key.synthetic)]
         for task in _TASKS:
             own = found[key].get((task, "raw"), {})
             line += [_mean(own), _mean(found[key].get((task, "pool"), {}))]
-            line.append(_gain({} if key[0] == OURS else found[OURS, handful].get((task, "raw"), {}), own))
+            line.append(_gain({} if key == ours else found[ours].get((task, "raw"), {}), own))
         lines.append(line)
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -51,8 +64,8 @@ def _sizes(rows: Sequence[Row]) -> tuple[str, int]:
     return ours["shots_per_label"], int(ours["synthetic_per_label"])
 
 
-def _place(key: tuple[str, str]) -> tuple[int, float]:
-    return list(METHODS).index(key[0]), float(key[1].replace("full", "inf"))
+def _place(key: Key) -> tuple[int, float, int]:
+    return list(METHODS).index(key.method), float(key.shots.replace("full", "inf")), key.synthetic
 
 
 def _mean(by_seed: Mapping[str, float]) -> str:

@@ -12,6 +12,9 @@ for task in sst2 trec ag_news; do
         --recipe "$here/vicuna-$size.yaml" \
         --methods zero_shot,in_context,lora_real,lora_real:25,lora_real:full,lora_synthetic,lora_synthetic_unfiltered \
         --seeds 3 -o "$output/$task" >"$output-$task.log" 2>&1 &
+    jobs="${jobs:-} $!"
     gpu=$((gpu + 1))
 done
-wait
+failed=0
+for job in $jobs; do wait "$job" || failed=1; done
+exit $failed

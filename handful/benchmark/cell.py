@@ -14,7 +14,7 @@ from handful.benchmark.plan import Cell
 from handful.calibration import FloatArray
 from handful.classifier import Classifier
 from handful.demonstrations import in_random_order
-from handful.environment import commit, peak_memory_mb, reset_peak_memory, versions
+from handful.environment import PACKAGES, PEER_PACKAGES, commit, peak_memory_mb, reset_peak_memory, versions
 from handful.llm.protocol import OnProgress
 from handful.peers.fitting import fit_peer
 from handful.progress import stop_if_asked
@@ -97,7 +97,7 @@ def _measure(cell: Cell, draw: Draw) -> dict[str, Any]:
         "generate_seconds": draw.generate_seconds if synthetic else 0.0,
         "peak_memory_mb": peak_memory_mb(),
         "commit": commit(),
-        "versions": versions(),
+        "versions": versions((*PACKAGES, *PEER_PACKAGES)),
         **{key: cell.plan.identity()[key] for key in ("model", "model_fingerprint")},
         "recipe_settings": cell.recipe.to_dict(),
     }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -21,7 +22,12 @@ _MAX_ITERATIONS = 1000
 def fit_tfidf(examples: Sequence[Example], labels: Sequence[str]) -> Scorer:
     """Fit logistic regression on TF-IDF of words and word pairs, scikit-learn's defaults otherwise."""
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-    return _fitted(make_pipeline(vectorizer, LogisticRegression(max_iter=_MAX_ITERATIONS)), None, examples, labels)
+    analyse = vectorizer.build_analyzer()
+    if any(analyse(example.text) for example in examples):
+        model = make_pipeline(vectorizer, LogisticRegression(max_iter=_MAX_ITERATIONS))
+    else:  # emoji, or single characters: it has nothing to go by
+        model = DummyClassifier(strategy="prior")
+    return _fitted(model, None, examples, labels)
 
 
 def fit_probe(

@@ -16,6 +16,10 @@ from handful.benchmark.tables import markdown
 from handful.calibration import estimate_shift, label_probabilities
 from handful.errors import HandfulError, Interrupted, RunError, TaskError
 from handful.evaluation.methods import methods_of
+from handful.recipe_file import change_recipe
+from handful.report.comparison import rows_by_method
+from handful.report.run_data import read_run
+from handful.report.run_report import run_page
 from handful.run import open_run, read_jsonl
 from tests.toys import Listener, RecordingEngine, small_recipe, two_label_task
 
@@ -166,6 +170,50 @@ def test_sizes_of_one_draw_are_written_once_and_each_holds_the_smaller(tmp_path:
     assert [(row["synthetic_per_label"], row["n_training"]) for row in lines] == [(1, 8), (3, 12), (4, 14)]
     (draw,) = read_jsonl(tmp_path / "bench" / "draws.jsonl")
     assert [point["texts_per_label"] for point in draw["growth"]] == [4]
+
+
+def test_every_draw_publishes_what_there_is(tmp_path: Path) -> None:
+    table = tmp_path / "bench" / "accuracy.csv"
+    while not table.exists():
+        with pytest.raises(Interrupted):
+            measure(plan_of("zero_shot,lora_synthetic", seeds=2), tmp_path / "bench", Listener(stop_at=12))
+    assert {row["seed"] for row in csv.DictReader(table.open(newline=""))} == {"0"}
+    assert "ours" in (tmp_path / "bench" / "tables.md").read_text()
+
+
+def test_a_draw_reports_like_a_run(tmp_path: Path) -> None:
+    measure(plan_of("in_context,lora_real,lora_real:2,lora_synthetic", seeds=1), tmp_path / "bench")
+    data = read_run(tmp_path / "bench" / "runs" / "films-seed0")
+    assert list(rows_by_method(data)) == ["in_context", "lora_real", "lora_synthetic"]
+    cells = {row["spec"]: row["scores"][0] for row in read_jsonl(tmp_path / "bench" / "cells.jsonl")}
+    for name, row in rows_by_method(data).items():
+        assert row["accuracy"] == cells[name]["accuracy"]
+    assert "A benchmark keeps no classifier" in " ".join(run_page(data).verdict.details)
+
+
+def test_another_test_set_is_refused_and_forced(tmp_path: Path) -> None:
+    measure(plan_of("zero_shot", seeds=1), tmp_path / "bench")
+    task = two_label_task()
+    shorter = dataclasses.replace(task, test=(task.test or ())[:2])
+    plan = plan_of("zero_shot", seeds=1, tasks=(shorter,))
+    with pytest.raises(RunError, match="other settings"):
+        measure(plan, tmp_path / "bench")
+    with open_run(tmp_path / "bench", {"identity": plan.identity(), "environment": {}}) as run:
+        run_benchmark(plan, run, Listener(), force=True)
+    assert [row["n_test"] for row in read_jsonl(tmp_path / "bench" / "cells.jsonl")] == [2]
+
+
+def test_judges_need_two_examples_of_each_label() -> None:
+    plan = dataclasses.replace(plan_of("zero_shot"), shots_per_label=1)
+    recipe = change_recipe(plan.recipe, ("filter.judge=tuned",))
+    with pytest.raises(TaskError, match="need 2 examples per label"):
+        dataclasses.replace(plan, recipe=recipe).check()
+
+
+def test_whole_training_sets_do_not_share_a_classifier(tmp_path: Path) -> None:
+    measure(plan_of("lora_real:full,lora_real:full[train.lora_rank=4]", seeds=1), tmp_path / "bench")
+    directories = {row["spec"]: row["draw"] for row in read_jsonl(tmp_path / "bench" / "cells.jsonl")}
+    assert len(set(directories.values())) == 2
 
 
 def test_stopped_anywhere_the_same_call_gives_the_same_table(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ from benchmarks.accuracy.readme_table import table
 
 
 def row(method: str, accuracy: float, seed: int = 0, **other: str) -> dict[str, str]:
-    synthetic = "21" if method.startswith("lora_synthetic") else "0"
+    synthetic = "72" if method.startswith("lora_synthetic") else "0"
+    if other.get("recipe", "").endswith("=21"):
+        synthetic = "21"
     plain = {"task": "trec", "shots_per_label": "4", "recipe": "default", "calibration": "raw", "seed": str(seed)}
     return {**plain, "method": method, "synthetic_per_label": synthetic, "accuracy": str(accuracy), **other}
 
@@ -18,6 +20,8 @@ def test_a_line_is_a_method_and_its_mean_over_the_seeds() -> None:
         row("lora_synthetic", 0.6, calibration="pool"),
         row("lora_synthetic", 0.9, calibration="test"),
         row("lora_synthetic", 0.1, recipe="default+generate.num_beams=2"),
+        row("lora_synthetic", 0.55, recipe="default+generate.synthetic_per_label=21"),
+        row("lora_synthetic", 0.2, recipe="default+first=21+generate.synthetic_per_label=200"),
         row("lora_real", 0.8, shots_per_label="full"),
         row("lora_real", 0.4, shots_per_label="25"),
         row("lora_real", 0.5, shots_per_label="25", seed=1),
@@ -25,9 +29,10 @@ def test_a_line_is_a_method_and_its_mean_over_the_seeds() -> None:
     ]
     lines = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in table(rows).splitlines()]
     assert lines[0][:4] == ["method", "SST-2", "calibrated", "ours less it"]
-    assert [line[0] for line in lines[2:]] == ["LoRA-25", "LoRA-full", "ours (4 + 21)"]
+    assert [line[0] for line in lines[2:]] == ["LoRA-25", "LoRA-full", "ours (4 + 21)", "ours (4 + 72)"]
     trec = {line[0]: line[4:7] for line in lines[2:]}
-    assert trec["ours (4 + 21)"] == ["0.600 ± 0.141", "0.600", "\u2013"]
+    assert trec["ours (4 + 21)"] == ["0.550", "\u2013", "-5.0"]
+    assert trec["ours (4 + 72)"] == ["0.600 ± 0.141", "0.600", "\u2013"]
     assert trec["LoRA-full"] == ["0.800", "\u2013", "-30.0"]
     # Gains of 0.1 and 0.2: t(0.975, 1 degree) is 12.706, the standard error 0.05.
     assert trec["LoRA-25"] == ["0.450 ± 0.071", "\u2013", "+15.0 (-48.5 to +78.5)"]

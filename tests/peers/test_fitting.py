@@ -52,6 +52,13 @@ def test_labels_stand_in_the_order_of_the_task() -> None:
     assert row[1] > row[0]
 
 
+def test_examples_without_words_leave_every_label_as_likely_as_it_is_frequent() -> None:
+    task = Task.create(
+        "faces", ["good", "bad"], [("\U0001f600", "good"), ("\U0001f620", "bad")], test=[("\U0001f600", "good")]
+    )
+    assert np.allclose(np.exp(fitted("tfidf", task)), 0.5)
+
+
 def test_only_a_probe_of_the_llm_reads_a_prompt() -> None:
     task = two_label_task()
     texts = ["one two three"]
