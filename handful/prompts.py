@@ -170,6 +170,9 @@ def encode_text(text: str, tokenizer: Any) -> list[int]:
     return ids
 
 
+_HEADS_KEPT = 64
+
+
 @dataclass(frozen=True)
 class ControlTokens:
     """What another program needs to know to cut our prompts into the same tokens."""
@@ -206,7 +209,7 @@ def encode(prompt: Prompt, tokenizer: Any, *, max_text_tokens: int, context_leng
     head, tail = (prompt.prefix, prompt.suffix) if prompt.format == "plain" else _chat_segments(prompt, tokenizer)
     # A chat template writes its own beginning-of-text token; plain text gets what the tokenizer puts before any text.
     opening = tokenizer("").input_ids if prompt.format == "plain" else []
-    prefix_ids = (*opening, *(i for segment in head for i in _encode_segment(segment, tokenizer)))
+    prefix_ids = (*opening, *_encode_head(tuple(head), tokenizer))
     suffix_ids = [i for segment in tail for i in _encode_segment(segment, tokenizer)]
     cut = False
     if prompt.query is not None:
@@ -221,6 +224,18 @@ def encode(prompt: Prompt, tokenizer: Any, *, max_text_tokens: int, context_leng
             mend="Use fewer shots per label (--shots-per-label), shorter examples, or a model with a longer context.",
         )
     return EncodedPrompt(prefix_ids, tuple(suffix_ids), cut)
+
+
+def _encode_head(segments: tuple[Segment, ...], tokenizer: Any) -> list[int]:
+    """Encode what stands before the query: of the same segments once, since hundreds of prompts share them."""
+    known: dict[tuple[Segment, ...], list[int]] | None = getattr(tokenizer, "_handful_heads", None)
+    if known is None:
+        known = tokenizer._handful_heads = {}
+    if segments not in known:
+        if len(known) >= _HEADS_KEPT:
+            known.clear()
+        known[segments] = [i for segment in segments for i in _encode_segment(segment, tokenizer)]
+    return known[segments]
 
 
 def _encode_segment(segment: Segment, tokenizer: Any) -> list[int]:

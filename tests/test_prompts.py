@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -144,6 +145,34 @@ def test_prompt_ids_are_the_ids_of_its_pieces(tokenizer: Any) -> None:
     assert len(encoded.suffix_ids) == len(encode_text(" some text", tokenizer)) + len(
         encode_text("\nLabel:", tokenizer)
     )
+
+
+def test_what_prompts_share_is_encoded_once() -> None:
+    task, counted = two_label_task(), CountingTokenizer(tiny_tokenizer())
+    prefix = classification_prefix(task, task.examples)
+    prompts = [classification_prompt(prefix, f"text {index}") for index in range(100)]
+    ids = {encode(prompt, counted, max_text_tokens=50).prefix_ids for prompt in prompts}
+    assert ids == {encode(prompts[0], tiny_tokenizer(), max_text_tokens=50).prefix_ids}
+    assert counted.calls < len(prefix) + 4 * len(prompts)
+    # Another prefix is another one, however many there were.
+    for shots in range(1, 9):
+        own = classification_prompt(classification_prefix(task, task.examples[:shots]), "text")
+        assert encode(own, counted, max_text_tokens=50) == encode(own, tiny_tokenizer(), max_text_tokens=50)
+
+
+@dataclass
+class CountingTokenizer:
+    inner: Any
+    calls: int = 0
+
+    def __call__(self, *args: Any, **settings: Any) -> Any:
+        self.calls += 1
+        return self.inner(*args, **settings)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_handful"):
+            raise AttributeError(name)
+        return getattr(self.inner, name)
 
 
 def test_chat_rendering_is_the_models_own(tokenizer: Any) -> None:
