@@ -37,6 +37,8 @@ class EncodedRow:
     target_ids: tuple[int, ...]
     soft_target: tuple[float, ...]
     weight: float
+    n_tokens: int
+    """That it takes in a packed row, behind the prefix."""
 
 
 class AdapterLoss(nn.Module):
@@ -69,7 +71,7 @@ class AdapterLoss(nn.Module):
 
         In the order given and so many at a time, whatever a training resumed from: the last bits depend on it.
         """
-        n_tokens = sum(len(e.prompt.suffix_ids) + self._trie.n_nodes for e in examples)
+        n_tokens = sum(example.n_tokens for example in examples)
         decoder = self._decoder
         if decoder is None or not self._n_lower or self._recipe.loss != "label":
             return

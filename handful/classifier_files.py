@@ -5,6 +5,7 @@ Prompt and adapter are saved together, so that serving cannot use another prompt
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ def classifier_files(
         "task_name": spec.task_name,
         "labels": list(spec.labels),
         "targets": list(spec.targets),
-        "prefix": [{"text": segment.text, "trusted": segment.trusted} for segment in spec.prefix],
+        "prefix": [dataclasses.asdict(segment) for segment in spec.prefix],
         "format": spec.format,
         "max_text_tokens": spec.max_text_tokens,
         "shift": None if spec.shift is None else list(spec.shift),

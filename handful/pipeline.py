@@ -95,7 +95,7 @@ def write_and_check(job: Job, run: Run, progress: Progress) -> Written:
     adapter_of = functools.cache(lambda index: tune_judge(job, index, run, progress))
     for round_index in range(job.recipe.generate.max_rounds):
         batches = plan_round(round_index, tally(job.task, candidates, verdicts), job.recipe)
-        if not batches or _out_of_time(job, started):
+        if not batches or _out_of_time(job, run, round_index, started):
             break
         new = write_round(job, run, batches, progress, candidates)
         candidates += new
@@ -126,9 +126,13 @@ def tally(task: Task, candidates: Sequence[Candidate], verdicts: Sequence[Verdic
     return {label: Tally(written[label], kept[label]) for label in task.label_names}
 
 
-def _out_of_time(job: Job, started: float) -> bool:
+def _out_of_time(job: Job, run: Run, round_index: int, started: float) -> bool:
+    """Return whether a round comes too late; what was once decided holds when the run goes on."""
     limit = job.recipe.generate.max_seconds
-    return limit is not None and time.monotonic() - started > limit
+    if limit is None:
+        return False
+    name, inputs = f"out-of-time-{round_index}", [job.identity()]
+    return bool(run.step(name, inputs, lambda: [{"stop": time.monotonic() - started > limit}])[0]["stop"])
 
 
 def starving_labels(tallies: Mapping[str, Tally], recipe: Recipe) -> list[str]:

@@ -37,6 +37,8 @@ class Segment:
 
     text: str
     trusted: bool = False
+    is_example: bool = False
+    """An example's text: like a query, it loses its middle where it is too long."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def topic_prompt(task: Task, label: str, prompt_format: Literal["plain", "chat"]
 
 
 def _text_line(text: str) -> list[Segment]:
-    return [Segment("Text:"), Segment(f" {one_line(text)}")]
+    return [Segment("Text:"), Segment(f" {one_line(text)}", is_example=True)]
 
 
 def encode_text(text: str, tokenizer: Any) -> list[int]:
@@ -201,7 +203,7 @@ def control_tokens(tokenizer: Any, targets: Sequence[str]) -> ControlTokens | No
 
 
 def encode(prompt: Prompt, tokenizer: Any, *, max_text_tokens: int, context_length: int = 1 << 30) -> EncodedPrompt:
-    """Encode a prompt segment by segment; a query of more than `max_text_tokens` loses its middle.
+    """Encode a prompt segment by segment; a query or example of more than `max_text_tokens` loses its middle.
 
     Raises:
         ModelError: The prompt is longer than `context_length` tokens.
@@ -209,15 +211,12 @@ def encode(prompt: Prompt, tokenizer: Any, *, max_text_tokens: int, context_leng
     head, tail = (prompt.prefix, prompt.suffix) if prompt.format == "plain" else _chat_segments(prompt, tokenizer)
     # A chat template writes its own beginning-of-text token; plain text gets what the tokenizer puts before any text.
     opening = tokenizer("").input_ids if prompt.format == "plain" else []
-    prefix_ids = (*opening, *_encode_head(tuple(head), tokenizer))
-    suffix_ids = [i for segment in tail for i in _encode_segment(segment, tokenizer)]
+    prefix_ids = (*opening, *_encode_head(tuple(head), tokenizer, max_text_tokens))
+    suffix_ids = [i for segment in tail for i in _encode_segment(segment, tokenizer, max_text_tokens)]
     cut = False
     if prompt.query is not None:
-        # A token is rarely over 32 characters: far longer texts need not be encoded whole to be cut.
-        query = _cut_characters(prompt.query, max_text_tokens * 32)
-        query_ids = encode_text(f" {query}" if query else "", tokenizer)
-        cut = len(query_ids) > max_text_tokens or query != prompt.query
-        suffix_ids = [*_cut_middle(query_ids, max_text_tokens), *suffix_ids]
+        query_ids, cut = _encode_at_most(f" {prompt.query}" if prompt.query else "", tokenizer, max_text_tokens)
+        suffix_ids = [*query_ids, *suffix_ids]
     if len(prefix_ids) + len(suffix_ids) > context_length:
         raise ModelError(
             f"the prompt has {len(prefix_ids) + len(suffix_ids)} tokens, the model reads {context_length}",
@@ -226,23 +225,34 @@ def encode(prompt: Prompt, tokenizer: Any, *, max_text_tokens: int, context_leng
     return EncodedPrompt(prefix_ids, tuple(suffix_ids), cut)
 
 
-def _encode_head(segments: tuple[Segment, ...], tokenizer: Any) -> list[int]:
+def _encode_head(segments: tuple[Segment, ...], tokenizer: Any, max_text_tokens: int) -> list[int]:
     """Encode what stands before the query: of the same segments once, since hundreds of prompts share them."""
-    known: dict[tuple[Segment, ...], list[int]] | None = getattr(tokenizer, "_handful_heads", None)
+    known: dict[tuple[object, ...], list[int]] | None = getattr(tokenizer, "_handful_heads", None)
     if known is None:
         known = tokenizer._handful_heads = {}
-    if segments not in known:
+    key = (segments, max_text_tokens)
+    if key not in known:
         if len(known) >= _HEADS_KEPT:
             known.clear()
-        known[segments] = [i for segment in segments for i in _encode_segment(segment, tokenizer)]
-    return known[segments]
+        known[key] = [i for segment in segments for i in _encode_segment(segment, tokenizer, max_text_tokens)]
+    return known[key]
 
 
-def _encode_segment(segment: Segment, tokenizer: Any) -> list[int]:
+def _encode_segment(segment: Segment, tokenizer: Any, max_text_tokens: int) -> list[int]:
     if segment.trusted:
         ids: list[int] = tokenizer(segment.text, add_special_tokens=False).input_ids
         return ids
+    if segment.is_example:
+        return _encode_at_most(segment.text, tokenizer, max_text_tokens)[0]
     return encode_text(segment.text, tokenizer)
+
+
+def _encode_at_most(text: str, tokenizer: Any, limit: int) -> tuple[list[int], bool]:
+    """Encode a text to `limit` tokens at most; also return whether its middle was left out."""
+    # A token is rarely over 32 characters: far longer texts need not be encoded whole to be cut.
+    shorter = _cut_characters(text, limit * 32)
+    ids = encode_text(shorter, tokenizer)
+    return _cut_middle(ids, limit), len(ids) > limit or shorter != text
 
 
 def _cut_characters(text: str, limit: int) -> str:

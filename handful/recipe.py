@@ -84,6 +84,11 @@ class GenerateRecipe:
         _require(self.max_new_tokens >= 1, "generate.max_new_tokens must be at least 1", self.max_new_tokens)
         _require(self.attribute_values >= 1, "generate.attribute_values must be at least 1", self.attribute_values)
         _require(self.logit_suppression >= 0, "generate.logit_suppression must be 0 or more", self.logit_suppression)
+        _require(
+            self.max_seconds is None or self.max_seconds > 0,
+            "generate.max_seconds must be above 0, or null for no limit",
+            self.max_seconds,
+        )
         _require(self.batch_size >= 1, "generate.batch_size must be at least 1", self.batch_size)
         _require(self.max_rounds >= 1, "generate.max_rounds must be at least 1", self.max_rounds)
         _require(

@@ -59,8 +59,11 @@ def screen_candidates(
     return reasons
 
 
+_FIELD_MARKER = re.compile(rf"\b(?:{'|'.join(map(re.escape, FIELD_MARKERS))})")
+
+
 def words(text: str) -> list[str]:
-    """Return the words of a text, case-folded; in scripts without spaces, the characters."""
+    """Return the words of a text, case-folded; of Chinese, Japanese and Korean, the characters."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return re.findall(r"[぀-ヿ㐀-鿿가-힯]|[^\W_]+(?:['\u2019][^\W_]+)*", folded)
 
@@ -76,7 +79,7 @@ def _malformed(candidate: Candidate, recipe: FilterRecipe, longest: int) -> str:
         return "empty"
     if not candidate.finished:
         return "unfinished"
-    if any(marker in text.casefold() for marker in FIELD_MARKERS):
+    if _FIELD_MARKER.search(text.casefold()):
         return "field_marker"
     if n_words < recipe.min_words:
         return "too_short"

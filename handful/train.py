@@ -130,7 +130,8 @@ def _encode_row(
         context_length=loaded.context_length - max(len(target), trie.n_nodes),
     )
     hard = tuple(float(index == label) for index in range(len(plan.labels)))
-    return EncodedRow(prompt, target, row.label_probabilities or hard, row.weight)
+    n_behind = trie.n_nodes if plan.train.loss == "label" else len(target)
+    return EncodedRow(prompt, target, row.label_probabilities or hard, row.weight, len(prompt.suffix_ids) + n_behind)
 
 
 def _with_lora(loaded: LoadedModel, plan: TrainingPlan) -> Any:
@@ -193,7 +194,7 @@ def _take_step(
     plan: TrainingPlan,
     step: int,
 ) -> float:
-    """One optimizer step on a batch that is dealt out over the processes; returns its mean loss."""
+    """One optimizer step on a batch that is dealt out over the processes; returns its mean loss, to each the same."""
     total_weight = sum(example.weight for example in batch)
     mine = list(batch[accelerator.process_index :: accelerator.num_processes])
     torch.manual_seed(derive_seed(plan.seed, "dropout", step, accelerator.process_index))
@@ -213,7 +214,10 @@ def _take_step(
         accelerator.clip_grad_norm_([p for p in network.parameters() if p.requires_grad], plan.train.max_grad_norm)
     optimizer.step()
     optimizer.zero_grad()
-    return loss_sum
+    if accelerator.num_processes == 1:
+        return loss_sum
+    whole = accelerator.reduce(torch.tensor(loss_sum, device=accelerator.device), "sum")
+    return float(whole)
 
 
 def _exchange_only_if(last: bool, accelerator: Accelerator, network: nn.Module) -> Any:
@@ -224,12 +228,11 @@ def _micro_batches(examples: Sequence[EncodedRow]) -> list[list[EncodedRow]]:
     batches: list[list[EncodedRow]] = [[]]
     tokens = 0
     for example in examples:
-        length = len(example.prompt.suffix_ids) + len(example.target_ids)
-        if batches[-1] and tokens + length > _TOKENS_PER_ROW:
+        if batches[-1] and tokens + example.n_tokens > _TOKENS_PER_ROW:
             batches.append([])
             tokens = 0
         batches[-1].append(example)
-        tokens += length
+        tokens += example.n_tokens
     return batches
 
 
@@ -261,7 +264,7 @@ def _restore(network: AdapterLoss, optimizer: torch.optim.Optimizer, checkpoints
             if parameter.requires_grad:
                 parameter.copy_(tensors[f"value.{name}"])
                 optimizer.state[parameter] = {
-                    key: tensors[f"{key}.{name}"].clone().to(parameter.device if key != "step" else "cpu")
+                    key: tensors[f"{key}.{name}"].clone().to(parameter.device)  # the fused optimizer's step too
                     for key in ("exp_avg", "exp_avg_sq", "step")
                 }
     return int(tensors["step"])

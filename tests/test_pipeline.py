@@ -252,3 +252,10 @@ def test_out_of_time_stops_writing_between_rounds(tmp_path: Path, monkeypatch: p
     )
     run(tmp_path / "run", job_of(two_label_task(), RecordingEngine(), *overrides), until="filter", listener=listener)
     assert [s for s in listener.stages if s.startswith("write")] == ["write, round 1"]
+    # Given again, with time for more, it stays with what was decided.
+    candidates = (tmp_path / "run" / "candidates.jsonl").read_bytes()
+    monkeypatch.setattr("handful.pipeline.time.monotonic", lambda: 0.0)
+    engine = RecordingEngine()
+    run(tmp_path / "run", job_of(two_label_task(), engine, *overrides), until="filter")
+    assert engine.calls == 0
+    assert (tmp_path / "run" / "candidates.jsonl").read_bytes() == candidates

@@ -21,6 +21,7 @@ from handful.prompts import (
     one_line,
     targets,
 )
+from handful.records import Example
 from handful.task import Task
 from tests.tiny import CHAT_TEMPLATE, tiny_tokenizer
 from tests.toys import two_label_task
@@ -213,6 +214,20 @@ def test_long_queries_lose_their_middle(tokenizer: Any, limit: int) -> None:
     front, back = limit - limit // 2, limit // 2
     assert list(encoded.suffix_ids) == [*own[:front], *own[-back:], *tail]
     assert list(encoded.prefix_ids) == encode_text("head", tokenizer)
+
+
+def test_long_demonstrations_lose_their_middle_too(tokenizer: Any) -> None:
+    task = two_label_task()
+    long = Example(" ".join(f"word{index}" for index in range(2000)), "good")
+    prefix = classification_prefix(task, [long, task.examples[0]])
+    encoded = encode(classification_prompt(prefix, "short"), tokenizer, max_text_tokens=20)
+    ids = encode_text(f" {long.text}", tokenizer)
+    found = list(encoded.prefix_ids)
+    start = next(i for i in range(len(found)) if found[i : i + 10] == ids[:10])
+    assert found[start : start + 20] == [*ids[:10], *ids[-10:]]
+    assert not encoded.cut  # that is said of the query
+    writer = generation_prompt(task, "good", [long])
+    assert len(encode(writer, tokenizer, max_text_tokens=20).prefix_ids) < 200
 
 
 def test_a_query_that_just_fits_is_not_cut(tokenizer: Any) -> None:

@@ -28,6 +28,7 @@ def screened(*texts: str, recipe: FilterRecipe | None = None, finished: bool = T
         ("nice Label: good", "field_marker"),
         ("TEXT: another", "field_marker"),
         ("see the labels: a, b", "field_marker"),
+        ("the context: a fine film", ""),
         ("word", "too_short"),
         ("it's", "too_short"),
         ("it's fine", ""),

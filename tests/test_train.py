@@ -21,8 +21,10 @@ from handful.errors import Interrupted, ModelError, RunError
 from handful.in_context_tuning import tuning_plan
 from handful.llm.decoder import Decoder
 from handful.llm.engine import open_engine
+from handful.llm.label_trie import LabelTrie
 from handful.llm.loading import LoadedModel, load_model, with_adapter
 from handful.llm.local import LocalLLM
+from handful.llm.packing import Packed, pack
 from handful.prompts import classification_prefix, classification_prompt, encode, encode_text, targets
 from handful.recipe import PromptRecipe, TrainRecipe
 from handful.records import TrainingExample
@@ -150,6 +152,24 @@ def test_the_same_training_gives_the_same_bytes(tiny_model_dir: Path, dropout: f
 @pytest.mark.parametrize("loss", ["label", "next_token"])
 def test_resumed_training_gives_the_same_bytes(tiny_model_dir: Path, dropout: float, loss: str) -> None:
     require_same_after_resuming(tiny_model_dir, plan_of(lora_dropout=dropout, loss=loss))
+
+
+def test_long_labels_count_in_a_packed_row(tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[int] = []
+
+    def packed(prefix: Sequence[int], texts: Sequence[Sequence[int]], trie: LabelTrie) -> Packed:
+        row = pack(prefix, texts, trie)
+        rows.append(row.ids.shape[1] - len(prefix))
+        return row
+
+    monkeypatch.setattr("handful.adapter_loss.pack", packed)
+    monkeypatch.setattr("handful.train._TOKENS_PER_ROW", 300)
+    words = [f"{word} " * 12 for word in ("lovely", "boring")]
+    labels = {word[:3]: {"verbalizer": word.strip()} for word in words}
+    task = Task.create("long", labels, [(word, word[:3]) for word in words])
+    trained(tiny_model_dir, plan_of(task, batch_size=5, epochs=1))
+    assert len(rows) > 1
+    assert max(rows) <= 300
 
 
 def test_resumed_tuning_in_context_gives_the_same_bytes(tiny_model_dir: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from handful.errors import ModelError
 from handful.job import Job
 from handful.llm.engine import Engine, ScriptedEngine
 from handful.llm.protocol import LLM, FloatArray, Generation, OnProgress, Sampling
@@ -49,6 +50,8 @@ class RecordingLLM:
     inner: ScriptedLLM = field(default_factory=ScriptedLLM)
     generated: list[tuple[tuple[Prompt, ...], tuple[int, ...], Sampling]] = field(default_factory=list)
     scored: list[tuple[Prompt, ...]] = field(default_factory=list)
+    most_segments: int = 1000
+    """Of a prompt that is scored: its context."""
 
     @property
     def name(self) -> str:
@@ -77,6 +80,8 @@ class RecordingLLM:
     def score(
         self, prompts: Sequence[Prompt], targets: Sequence[str], *, on_progress: OnProgress | None = None
     ) -> FloatArray:
+        if any(len(prompt.prefix) > self.most_segments for prompt in prompts):
+            raise ModelError("the prompt is too long")
         self.scored.append(tuple(prompts))
         return self.inner.score(prompts, targets, on_progress=on_progress)
 

@@ -15,7 +15,8 @@ from handful.benchmark.plan import BenchmarkPlan, Cell
 from handful.benchmark.scoring import ScoredCell, scored
 from handful.benchmark.tables import MethodSummary, accuracy_csv, markdown, summarise
 from handful.environment import environment
-from handful.evaluation.evaluate import result_row
+from handful.errors import ModelError
+from handful.evaluation.evaluate import does_not_fit, result_row
 from handful.progress import Progress, stop_if_asked
 from handful.run import Run, open_run
 from handful.task import Task
@@ -91,7 +92,13 @@ def _measured_draw(
         results = []
         for cell in cells:
             stop_if_asked(progress)
-            answers = measured(cell, draw)
+            try:
+                answers = measured(cell, draw)
+            except ModelError as error:
+                if not cell.method.demonstrations:
+                    raise
+                progress.warn(does_not_fit(cell.method, error))
+                continue
             scores = scored(cell.task, answers)
             own.publish(f"predictions/{plain_name(cell.method.key)}", _predictions(cell, answers, scores))
             row = {key: value for key, value in answers.items() if key not in _ANSWERS}

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from handful.calibration import estimate_shift, label_probabilities
 from handful.classifier import Classifier
 from handful.demonstrations import in_random_order
+from handful.errors import ModelError
 from handful.evaluation.methods import RUN_METHODS, Method
 from handful.evaluation.metrics import score_predictions
 from handful.job import Job
@@ -27,7 +28,8 @@ _BASELINE = "train baseline"
 def evaluate_methods(job: Job, pool: Sequence[str], run: Run, progress: Progress) -> dict[str, Any]:
     """Score every method on the task's test texts; publish predictions/*.jsonl and results.json.
 
-    The prior that the calibrated columns take out is estimated on `pool`, the judged candidates: no test text.
+    The prior that the calibrated columns take out is estimated on `pool`, the judged candidates: no test text. A method
+    whose examples do not fit the model's context is left out, with a warning.
 
     Returns:
         `{"task", "n_test", "methods": [row, ...]}`; a row has method, title, accuracy with its 95 % interval, macro_f1,
@@ -39,7 +41,13 @@ def evaluate_methods(job: Job, pool: Sequence[str], run: Run, progress: Progress
     rows = []
     for method in RUN_METHODS:
         stop_if_asked(progress)
-        saved = _scored(method, job, pool, run, progress)
+        try:
+            saved = _scored(method, job, pool, run, progress)
+        except ModelError as error:
+            if not method.demonstrations:
+                raise
+            progress.warn(does_not_fit(method, error))
+            continue
         if method.trained_on == "real":
             run.clear_checkpoints(checkpoint_key(job, real_rows(task, job.recipe), _BASELINE))
         rows.append(result_row(method, job, saved["test_log_probs"], saved))
@@ -52,6 +60,11 @@ def evaluate_methods(job: Job, pool: Sequence[str], run: Run, progress: Progress
     results = {"task": task.name, "n_test": len(gold), "methods": rows}
     run.publish_json("results", results)
     return results
+
+
+def does_not_fit(method: Method, error: ModelError) -> str:
+    """Say that a model cannot hold all examples in its prompt: no reason to measure nothing else."""
+    return f"{method.name} is left out: {error.message}"
 
 
 def result_row(method: Method, job: Job, log_probs: ArrayLike, measured: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,8 @@ def label_log_probs(root_hidden: Tensor, node_hidden: Tensor, head: Tensor, trie
         Log-probabilities in nats, shape (B, n_labels), differentiable.
     """
     root_tokens = torch.tensor(trie.root_tokens, device=head.device)
-    root = (root_hidden @ head[root_tokens].T).float().log_softmax(-1)  # (B, n_root_tokens)
+    # In float32 whatever the model is in: of a logit of 20 bfloat16 leaves steps of an eighth.
+    root = (root_hidden.float() @ head[root_tokens].float().T).log_softmax(-1)  # (B, n_root_tokens)
     column = {token: index for index, token in enumerate(trie.root_tokens)}
     nodes = (node_hidden @ head.T).float().log_softmax(-1) if trie.n_nodes else None  # (B, n_nodes, V)
     scores = []

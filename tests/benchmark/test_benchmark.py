@@ -21,7 +21,7 @@ from handful.report.comparison import rows_by_method
 from handful.report.run_data import read_run
 from handful.report.run_report import run_page
 from handful.run import open_run, read_jsonl
-from tests.toys import Listener, RecordingEngine, small_recipe, two_label_task
+from tests.toys import Listener, RecordingEngine, RecordingLLM, small_recipe, two_label_task
 
 ALL = "zero_shot,in_context,lora_real,lora_real:2,lora_real:full,lora_synthetic,lora_synthetic_unfiltered"
 
@@ -189,6 +189,14 @@ def test_a_draw_reports_like_a_run(tmp_path: Path) -> None:
     for name, row in rows_by_method(data).items():
         assert row["accuracy"] == cells[name]["accuracy"]
     assert "A benchmark keeps no classifier" in " ".join(run_page(data).verdict.details)
+
+
+def test_examples_that_do_not_fit_the_prompt_leave_the_other_cells(tmp_path: Path) -> None:
+    listener = Listener()
+    engine = RecordingEngine(RecordingLLM(most_segments=30))
+    measure(plan_of("zero_shot,in_context,lora_real", seeds=1, engine=engine), tmp_path / "bench", listener)
+    assert {row["method"] for row in published(tmp_path / "bench")["rows"]} == {"zero_shot", "lora_real"}
+    assert "in_context is left out: the prompt is too long" in listener.warnings
 
 
 def test_another_test_set_is_refused_and_forced(tmp_path: Path) -> None:

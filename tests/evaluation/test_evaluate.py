@@ -10,7 +10,7 @@ from handful.evaluation.methods import RUN_METHODS
 from handful.run import open_run, read_jsonl
 from handful.training_set import real_rows
 from handful.tuning import job_spec, tune_classifier
-from tests.toys import Listener, RecordingEngine, job_of, two_label_task
+from tests.toys import Listener, RecordingEngine, RecordingLLM, job_of, two_label_task
 
 POOL = ["lovely warm", "boring", "dull cold film", "very funny"]
 
@@ -74,3 +74,13 @@ def test_in_context_prompts_show_every_example_once(tmp_path: Path) -> None:
     shown = {"".join(s.text for s in prompt.prefix) for prompts in engine.recorder.scored for prompt in prompts}
     counts = sorted(sum(prefix.count(f"Text: {e.text}\n") for e in task.examples) for prefix in shown)
     assert counts == [0, 8]
+
+
+def test_examples_that_do_not_fit_the_prompt_leave_the_other_methods(tmp_path: Path) -> None:
+    task, listener = two_label_task(), Listener()
+    job = job_of(task, RecordingEngine(RecordingLLM(most_segments=30)))
+    with open_run(tmp_path / "run", {"identity": {}, "environment": {}}) as run:
+        tune_classifier(job, real_rows(task, job.recipe), POOL, run, listener)
+        results = evaluate_methods(job, POOL, run, listener)
+    assert [row["method"] for row in results["methods"]] == ["zero_shot", "lora_real", "lora_synthetic"]
+    assert listener.warnings == ["in_context is left out: the prompt is too long"]
