@@ -45,12 +45,13 @@ def table(rows: Sequence[Row]) -> str:
         key = Key(row["method"], row["shots_per_label"], int(row["synthetic_per_label"]))
         if row["recipe"].partition("+")[2] in {"", _PAPERS_N} and key.shots in {handful, *_SHOTS}:
             found[key][row["task"], row["calibration"]][row["seed"]] = float(row["accuracy"])
-    heads = ["method", *(head for name in _TASKS.values() for head in (name, "calibrated", "ours less it"))]
+    tasks = [task for task in _TASKS if any(row["task"] == task for row in rows)]
+    heads = ["method", *(head for task in tasks for head in (_TASKS[task], "calibrated", "ours less it"))]
     lines = [heads, ["---"] * len(heads)]
     for key in sorted(found, key=_place):
         spec = key.method if key.shots == handful else f"{key.method}:{key.shots}"
         line = [method_of(spec).titled(int(handful), key.synthetic)]
-        for task in _TASKS:
+        for task in tasks:
             own = found[key].get((task, "raw"), {})
             line += [_mean(own), _mean(found[key].get((task, "pool"), {}))]
             line.append(_gain({} if key == ours else found[ours].get((task, "raw"), {}), own))

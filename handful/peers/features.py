@@ -31,10 +31,19 @@ def fit_tfidf(examples: Sequence[Example], labels: Sequence[str]) -> Scorer:
 
 
 def fit_probe(
-    features: Callable[[Sequence[str]], FloatArray], examples: Sequence[Example], labels: Sequence[str]
+    features: Callable[[Sequence[str]], FloatArray],
+    examples: Sequence[Example],
+    labels: Sequence[str],
+    *,
+    standardise: bool,
 ) -> Scorer:
-    """Fit logistic regression on standardised features, each (n_texts, D)."""
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=_MAX_ITERATIONS))
+    """Fit logistic regression on features, (n_texts, D).
+
+    Hidden states are better standardised; a sentence encoder's vectors, all of length 1, as they are
+    (docs/experiments.md, 2026-11-26).
+    """
+    steps = [StandardScaler()] if standardise else []
+    model = make_pipeline(*steps, LogisticRegression(max_iter=_MAX_ITERATIONS))
     return _fitted(model, features, examples, labels)
 
 

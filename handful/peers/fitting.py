@@ -80,7 +80,7 @@ def _fitted(
     if peer == "tfidf":
         return FittedPeer(features.fit_tfidf(examples, labels))
     if peer == "encoder_probe":
-        return FittedPeer(features.fit_probe(encoders.open_encoder(encoder), examples, labels))
+        return FittedPeer(features.fit_probe(encoders.open_encoder(encoder), examples, labels, standardise=False))
     if peer == "setfit":
         return FittedPeer(encoders.fit_setfit(encoder, examples, labels, seed))
     model, prefix = llm(), classification_prefix(task)
@@ -95,4 +95,4 @@ def _fitted(
     def count_tokens(text: str) -> int:
         return model.prompt_tokens(classification_prompt(prefix, text, prompt.format))[0]
 
-    return FittedPeer(features.fit_probe(states, examples, labels), count_tokens)
+    return FittedPeer(features.fit_probe(states, examples, labels, standardise=True), count_tokens)
