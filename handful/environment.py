@@ -34,8 +34,19 @@ def environment() -> dict[str, Any]:
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
         "versions": versions(),
         "platform": platform.platform(),
+        "instructions": instructions(),
         "cores": os.cpu_count(),
     }
+
+
+def instructions() -> list[str]:
+    """Return which of the CPU's instructions decide how, and to the last digit what, is computed (Linux)."""
+    try:
+        flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        return []
+    found = set(flags[1].split()) if flags else set()
+    return [name for name in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16") if name in found]
 
 
 def commit() -> str:

@@ -33,6 +33,7 @@ class Job:
             "seed": self.seed,
             "model": self.engine.name,
             "model_fingerprint": self.engine.fingerprint(),
+            **self.engine.arithmetic(),
         }
 
     def llm(self) -> LLM:

@@ -107,6 +107,9 @@ class RecordingEngine:
     def fingerprint(self) -> str:
         return self.inner.fingerprint()
 
+    def arithmetic(self) -> dict[str, str | bool]:
+        return self.inner.arithmetic()
+
     def llm(self, *, max_text_tokens: int) -> LLM:
         return self.recorder
 

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from handful import environment
 from handful.benchmark.draw import Draw, plain_name
 from handful.benchmark.plan import Cell
 from handful.calibration import FloatArray
 from handful.classifier import Classifier
 from handful.demonstrations import in_random_order
-from handful.environment import PACKAGES, PEER_PACKAGES, commit, peak_memory_mb, reset_peak_memory, versions
 from handful.llm.protocol import OnProgress
 from handful.peers.fitting import fit_peer
 from handful.progress import stop_if_asked
@@ -59,7 +59,7 @@ def measured(cell: Cell, draw: Draw) -> dict[str, Any]:
 def _measure(cell: Cell, draw: Draw) -> dict[str, Any]:
     texts = [example.text for example in cell.task.test or ()]
     pool = draw.pool() if cell.method.uses_llm_scores and cell.method.shots != "full" else []
-    reset_peak_memory()
+    environment.reset_peak_memory()
     built = _build(cell, draw)
     progress = draw.progress
     progress.start(f"answer: {cell.name}", len(texts) + len(pool), "texts")
@@ -95,11 +95,14 @@ def _measure(cell: Cell, draw: Draw) -> dict[str, Any]:
         "prompt_tokens": built.answers.prompt_tokens(texts),
         "train_seconds": built.train_seconds,
         "generate_seconds": draw.generate_seconds if synthetic else 0.0,
-        "peak_memory_mb": peak_memory_mb(),
-        "commit": commit(),
-        "versions": versions((*PACKAGES, *PEER_PACKAGES)),
-        **{key: cell.plan.identity()[key] for key in ("model", "model_fingerprint")},
+        "peak_memory_mb": environment.peak_memory_mb(),
+        "commit": environment.commit(),
+        "versions": environment.versions((*environment.PACKAGES, *environment.PEER_PACKAGES)),
+        **{key: cell.plan.identity()[key] for key in ("model", "model_fingerprint", "encoder", "full_epochs")},
         "recipe_settings": cell.recipe.to_dict(),
+        "handful": cell.plan.shots_per_label,
+        "arithmetic": cell.plan.engine.arithmetic(),
+        "instructions": environment.instructions(),
     }
     progress.finish(f"{row['ms_per_text']:.1f} ms a text")
     return row

@@ -70,6 +70,7 @@ class BenchmarkPlan:
             "encoder": self.encoder,
             "model": self.engine.name,
             "model_fingerprint": self.engine.fingerprint(),
+            **self.engine.arithmetic(),
         }
 
 

@@ -39,6 +39,10 @@ class Engine(Protocol):
         """Return the identity of the weights without loading them; raises ModelError if they cannot be found."""
         ...
 
+    def arithmetic(self) -> dict[str, str | bool]:
+        """Return what was asked for that changes results with the same weights, such as a float type; often nothing."""
+        ...
+
     def llm(self, *, max_text_tokens: int) -> LLM:
         """Return the base model, loaded at the first call."""
         ...
@@ -78,6 +82,11 @@ class LocalEngine:
     def fingerprint(self) -> str:
         """See `Engine.fingerprint`."""
         return _fingerprint(self.name)
+
+    def arithmetic(self) -> dict[str, str | bool]:
+        """See `Engine.arithmetic`; where it runs is no part of it, a run may move."""
+        asked: dict[str, str | bool] = {} if self.dtype == "auto" else {"dtype": self.dtype}
+        return {**asked, "load_in_4bit": True} if self.load_in_4bit else asked
 
     def llm(self, *, max_text_tokens: int) -> LLM:
         """See `Engine.llm`."""
@@ -151,6 +160,10 @@ class ScriptedEngine:
     def fingerprint(self) -> str:
         """See `Engine.fingerprint`."""
         return ScriptedLLM().fingerprint
+
+    def arithmetic(self) -> dict[str, str | bool]:
+        """See `Engine.arithmetic`."""
+        return {}
 
     def llm(self, *, max_text_tokens: int) -> LLM:
         """See `Engine.llm`."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from handful.errors import ModelError
 from handful.in_context_tuning import tuning_plan
+from handful.job import Job
 from handful.llm import bodies, linear, lora
 from handful.llm.engine import DtypeName, LocalEngine, ScriptedEngine, open_engine
 from handful.llm.local import LocalLLM
@@ -93,3 +94,13 @@ def test_tuning_and_judging_are_in_what_the_cpu_is_fastest_in(
         asked.clear()
         engine.tuned(tmp_path, max_text_tokens=64, quick=quick)
         assert set(asked) == {expected if quick else "float32"}
+
+
+def test_what_was_asked_for_of_types_tells_runs_apart_and_where_they_run_does_not(tiny_model_dir: Path) -> None:
+    name = str(tiny_model_dir)
+    jobs = [Job(two_label_task(), small_recipe(), 0, open_engine(name, dtype=dtype)) for dtype in ("auto", "float32")]
+    assert "dtype" not in jobs[0].identity()
+    assert jobs[1].identity() == {**jobs[0].identity(), "dtype": "float32"}
+    assert LocalEngine("model").arithmetic() == LocalEngine("model", device="cpu").arithmetic() == {}
+    assert LocalEngine("model", dtype="float32").arithmetic() == {"dtype": "float32"}
+    assert LocalEngine("model", load_in_4bit=True).arithmetic() == {"load_in_4bit": True}
