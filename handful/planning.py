@@ -1,7 +1,8 @@
 """What a run will do and about how long it takes, before it starts: arithmetic on a task and a recipe, no model.
 
-The rates are those of SmolLM2-135M in float32 on two cores of a server CPU with AVX-512 (docs/experiments.md,
-2026-11-24); they say what order of magnitude to expect, and scale with the size of the model and the machine's speed.
+The rates are those of SmolLM2-135M on two cores of a server CPU with AVX-512, tuned in float32 on a fast one or in
+bfloat16 on a slower one with instructions for it (docs/experiments.md, 2026-11-24 and 2026-11-26); they say what order
+of magnitude to expect, and scale with the size of the model and the machine's speed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from handful.recipe import Recipe
 from handful.records import TrainingExample
 from handful.task import Task
 from handful.training_plan import TrainingPlan
+from handful.training_set import POOL_TEXTS
 
 TOKENS_PER_WORD = 1.3
 """English text in byte-level BPE vocabularies of about 50,000 tokens; other languages and code need more."""
@@ -22,7 +24,7 @@ WRITTEN_TOKENS_PER_SECOND = 560.0
 READ_TOKENS_PER_SECOND = 1500.0
 """Whole texts per forward pass: 0.212 GFLOP a token (the model's config) at 320 to 350 GFLOP/s."""
 TRAINED_TOKENS_PER_SECOND = 600.0
-"""Forward and the gradient of the activations: twice the reading, the frozen weights need no gradient."""
+"""Through all layers, forward and the gradient of the activations: twice the reading, the frozen weights need none."""
 SECONDS_PER_STEP = 0.05
 """Of a training step however small: optimizer, gradient clipping, Python."""
 PARAMETERS = 134_500_000
@@ -75,13 +77,17 @@ def make_plan(task: Task, recipe: Recipe) -> Plan:
     baseline = _training(len(task.examples), recipe)
     step_tokens = label_prompt + recipe.train.batch_size * text_tokens
     steps = training.n_steps + (baseline.n_steps if task.test else 0)
-    read = recipe.filter.judges * candidates * text_tokens + _measured_texts(task, candidates) * text_tokens
+    trained_tokens = step_tokens * recipe.train.lora_layer_share
+    judge_steps, judge_tokens = _judge_tuning(task, recipe)
+    pool = min(candidates, POOL_TEXTS)
+    read = recipe.filter.judges * candidates * text_tokens + _measured_texts(task, pool) * text_tokens
     seconds = (
         candidates * text_tokens / WRITTEN_TOKENS_PER_SECOND
         + read / READ_TOKENS_PER_SECOND
-        + _judges_seconds(task, recipe)
-        + steps * (SECONDS_PER_STEP + step_tokens / TRAINED_TOKENS_PER_SECOND)
+        + judge_steps * (SECONDS_PER_STEP + judge_tokens / TRAINED_TOKENS_PER_SECOND)
+        + steps * (SECONDS_PER_STEP + trained_tokens / TRAINED_TOKENS_PER_SECOND)
     )
+    kept_tokens = max(trained_tokens, judge_tokens)
     return Plan(
         prompts=len(batches),
         candidates=candidates,
@@ -91,22 +97,20 @@ def make_plan(task: Task, recipe: Recipe) -> Plan:
         training_examples=rows,
         training_steps=training.n_steps,
         minutes=seconds / 60,
-        memory_bytes=round(BASE_BYTES + PARAMETERS * BYTES_PER_PARAMETER + step_tokens * BYTES_PER_TRAINED_TOKEN),
+        memory_bytes=round(BASE_BYTES + PARAMETERS * BYTES_PER_PARAMETER + kept_tokens * BYTES_PER_TRAINED_TOKEN),
     )
 
 
-def _judges_seconds(task: Task, recipe: Recipe) -> float:
-    """Return how long it takes to tune the judges."""
+def _judge_tuning(task: Task, recipe: Recipe) -> tuple[int, float]:
+    """Return the steps of all judges' tuning, and the tokens of one."""
     settings = recipe.filter
     if settings.judge == "in_context":
-        return 0.0
+        return 0, 0.0
     episodes = tuning_plan(task, recipe, 0).episodes
     first = episodes[0]
-    words = len("".join(segment.text for segment in first.prefix).split()) + sum(
-        len(r.text.split()) for r in first.rows
-    )
-    seconds_per_step = SECONDS_PER_STEP + TOKENS_PER_WORD * words / TRAINED_TOKENS_PER_SECOND
-    return settings.judges * len(episodes) * seconds_per_step
+    shown = "".join(segment.text for segment in first.prefix)
+    words = len(shown.split()) + sum(len(row.text.split()) for row in first.rows)
+    return settings.judges * len(episodes), TOKENS_PER_WORD * words
 
 
 def _measured_texts(task: Task, pool: int) -> int:

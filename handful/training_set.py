@@ -14,7 +14,7 @@ from handful.recipe import Recipe
 from handful.records import Candidate, TrainingExample, Verdict
 from handful.task import Task
 
-_POOL_TEXTS = 160
+POOL_TEXTS = 160
 """At most so many: a prior of a few labels needs no more, and every method scores them all."""
 
 
@@ -56,7 +56,7 @@ def training_rows(
 def calibration_pool(candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> list[str]:
     """Return texts to estimate label priors on: an even sample of the judged candidates, kept or not."""
     judged = [candidate.text for candidate, verdict in zip(candidates, verdicts, strict=True) if verdict.log_probs]
-    return judged[:: max(1, math.ceil(len(judged) / _POOL_TEXTS))]
+    return judged[:: max(1, math.ceil(len(judged) / POOL_TEXTS))]
 
 
 def _balanced(rows: Sequence[TrainingExample]) -> list[TrainingExample]:

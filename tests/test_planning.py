@@ -46,3 +46,16 @@ def test_estimates_grow_with_what_they_are_of() -> None:
     untuned = dataclasses.replace(recipe, filter=dataclasses.replace(recipe.filter, judge="in_context"))
     assert make_plan(task(), judges).minutes > small.minutes > make_plan(task(), untuned).minutes
     assert small.memory_bytes == pytest.approx(1.9e9, rel=0.2)
+
+
+def test_the_pool_is_read_up_to_its_limit_and_half_of_the_layers_take_half_of_a_step() -> None:
+    recipe = PRESETS["default"]
+    whole = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, lora_layer_share=1.0))
+    assert make_plan(task(), whole).minutes > make_plan(task(), recipe).minutes
+    # The judges' step is the largest.
+    assert make_plan(task(), whole).memory_bytes == make_plan(task(), recipe).memory_bytes
+    untuned = dataclasses.replace(recipe.filter, judge="in_context", judges=1)
+    sizes = [dataclasses.replace(recipe.generate, synthetic_per_label=n) for n in (72, 144)]
+    more, most = (dataclasses.replace(recipe, filter=untuned, generate=generate) for generate in sizes)
+    measured = [make_plan(task(test=1), r).minutes - make_plan(task(), r).minutes for r in (more, most)]
+    assert measured[0] == pytest.approx(measured[1])
