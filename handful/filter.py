@@ -1,4 +1,6 @@
-"""Candidates in, verdicts out: the same LLM labels each candidate in context and must agree (paper, section 3).
+"""Candidates in, verdicts out: the judges label each candidate, which is kept, moved to their label, or dropped.
+
+In the paper (section 3) the judge is the same LLM in context, and what it disagrees with is dropped.
 
 Nothing is deleted: every candidate gets a verdict with the reason and the scores it rests on.
 """

@@ -61,7 +61,7 @@ class GenerateRecipe:
     logit_suppression: float = 0.0
     """Lower a content word's logit by this times log(1 + its count in the label's texts so far) (Chung et al. 2023)."""
     batch_size: int = 32
-    """Texts per prompt; the unit that is saved."""
+    """Texts per prompt."""
     max_rounds: int = 6
     """Stop after this many rounds of writing and filtering."""
     max_candidates_per_label: int | None = None
@@ -109,7 +109,7 @@ class FilterRecipe:
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT_KEYS
     method: Literal["agreement", "random", "none"] = "agreement"
-    """`agreement`: the judge's label must be the intended one; `random` and `none` are the ablations."""
+    """`agreement`: the judges decide (see `relabel`); `random` and `none` are the ablations."""
     judge: Literal["in_context", "tuned"] = "tuned"
     """Who judges: the LLM `in_context` (the paper), or the LLM `tuned` to label with the real examples in context."""
     judges: int = 3
@@ -157,7 +157,7 @@ class TrainRecipe:
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT_KEYS
     loss: Literal["label", "next_token"] = "label"
-    """`label`: cross-entropy over the task's labels only; `next_token`: over every token, as in the paper."""
+    """`label`: cross-entropy over the labels, soft ones too; `next_token`: over every token, as in the paper."""
     lora_rank: int = 8
     """Rank of the update."""
     lora_alpha: int = 32
@@ -167,7 +167,7 @@ class TrainRecipe:
     lora_target_modules: Literal["all-linear", "attention"] = "all-linear"
     """Which linear layers get an update."""
     lora_layer_share: float = 0.5
-    """Which share of the layers gets an update: the uppermost. What the others compute of a text is computed once."""
+    """Which share of the layers gets an update: the uppermost; what the others make of a text may be kept."""
     learning_rate: float = 5e-4
     """Peak learning rate."""
     epochs: int = 8
@@ -187,7 +187,7 @@ class TrainRecipe:
     max_grad_norm: float | None = 1.0
     """Gradients are clipped to this norm."""
     real_weight: float = 4.0
-    """Weight of a real example; a synthetic one has its verdict's weight."""
+    """Weight of a real example before labels are balanced; a synthetic one weighs 1."""
     layers: int | None = None
     """Keep only so many of the model's lowest layers in the classifier: faster, less accurate; null keeps all."""
     soft_targets: bool = True

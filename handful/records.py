@@ -1,6 +1,6 @@
 """The objects that travel from stage to stage: frozen, and one JSON line each on disk.
 
-Stages never import each other; `pipeline.py` passes these between them.
+`pipeline.py` passes them from stage to stage.
 """
 
 from __future__ import annotations
@@ -95,8 +95,6 @@ class Verdict(Record):
     """Uncalibrated label log-probabilities in nats, same order."""
     margin: float = 0.0
     """Probability of the intended label less the best other one, in [-1, 1]."""
-    weight: float = 1.0
-    """Weight in training."""
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:

@@ -12,7 +12,7 @@ from handful.records import TrainingExample
 
 
 class CheckpointStore(Protocol):
-    """Where checkpoints survive a crash; `pipeline.py` makes one of the run directory."""
+    """Where checkpoints survive a crash; `tuning.py` makes one of the run directory."""
 
     def load(self) -> bytes | None:
         """Return the newest whole checkpoint, if any."""

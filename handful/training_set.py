@@ -35,8 +35,9 @@ def training_rows(
 
     N is the recipe's, or `most_per_label` where that is less.
 
-    Every label has the same total weight, so that a label for which little was kept is not learnt as rare. Without the
-    judge (`filter.method` random or none) texts have the label they were written for, not its probabilities.
+    Every label has the same total weight, so that a label for which little was kept is not learnt as rare; training
+    divides by the weight of each batch, which evens out a part of it. Without the judge (`filter.method` random or
+    none) texts have the label they were written for, not its probabilities.
     """
     texts = {candidate.id: candidate.text for candidate in candidates}
     accepted: dict[str, list[Verdict]] = defaultdict(list)
@@ -49,7 +50,7 @@ def training_rows(
     for label in task.label_names:
         for verdict in accepted[label][:n_synthetic]:
             soft = verdict.label_probabilities if judged else ()
-            rows.append(TrainingExample(texts[verdict.candidate_id], label, "synthetic", verdict.weight, soft))
+            rows.append(TrainingExample(texts[verdict.candidate_id], label, "synthetic", 1.0, soft))
     return _balanced(rows)
 
 

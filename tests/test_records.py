@@ -8,7 +8,7 @@ RECORDS: list[Record] = [
     Example("a\n\u2028é\ud83d", "x"),
     Candidate("0-1-2", "t", "x", 7, "p", 1, False),
     LabelScores("0-1-2", (-0.5, -1.25)),
-    Verdict("0-1-2", "relabelled", "relabelled", "y", (0.25, 0.75), (-1.0, -2.0), -0.5, 0.5),
+    Verdict("0-1-2", "relabelled", "relabelled", "y", (0.25, 0.75), (-1.0, -2.0), -0.5),
     Verdict("0-1-2", "rejected", "too_short", "x"),
     TrainingExample("t", "x", "synthetic", 0.5, (0.1, 0.9)),
     TrainingExample("t", "x", "real"),

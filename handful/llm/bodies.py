@@ -56,7 +56,7 @@ class Body(Protocol):
 
 @dataclass(frozen=True)
 class DecoderBody:
-    """The layers written out (`decoder.py`): CPU, float32 or int8."""
+    """The layers written out (`decoder.py`): CPU, in any `Precision`."""
 
     decoder: Decoder
     mixes_prefixes: bool = True

@@ -54,7 +54,7 @@ class Engine(Protocol):
     def tuned(self, directory: Path, *, max_text_tokens: int, layers: int | None = None, quick: bool = False) -> LLM:
         """Return the base model, cut to its lowest `layers` if they are given, with the adapter of a directory.
 
-        With `quick` it computes as it was tuned, not as a classifier answers: see `LocalEngine`.
+        With `quick` its products are in the type it was tuned in, not in a classifier's: see `LocalEngine`.
         """
         ...
 
