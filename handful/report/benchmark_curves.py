@@ -53,16 +53,17 @@ def _accuracies(cells: Sequence[Row], task: str, spec: str) -> dict[int, float]:
 
 def _sized(row: Row) -> bool:
     """Whether nothing but the amount of data is another than the recipe's."""
-    return all(map(_sizes_alone, method_of(row["spec"]).changes))
+    return all(map(sizes_alone, method_of(row["spec"]).changes))
 
 
-def _sizes_alone(change: str) -> bool:
+def sizes_alone(change: str) -> bool:
+    """Return whether a change of the recipe is one of the amount of data."""
     return change.startswith("generate.synthetic_per_label=")
 
 
 def diversity_curve(result: Row, draws: Sequence[Row]) -> Figure | None:
     """Unique trigrams against data size (paper, figure 7), in the largest draws written as the recipe says."""
-    sized = [row for row in draws if row["task"] == result["task"] and all(map(_sizes_alone, row["changes"]))]
+    sized = [row for row in draws if row["task"] == result["task"] and all(map(sizes_alone, row["changes"]))]
     largest = max((row["synthetic_per_label"] for row in sized), default=0)
     found: dict[str, dict[int, list[float]]] = {"real": defaultdict(list), "kept": defaultdict(list)}
     for row in sized:

@@ -10,7 +10,7 @@ from handful.errors import RunError
 from handful.evaluation.methods import OURS, method_of
 from handful.evaluation.uncertainty import shown_mean, shown_p_value
 from handful.report.benchmark_answers import answer_sections
-from handful.report.benchmark_curves import accuracy_curve, diversity_curve
+from handful.report.benchmark_curves import accuracy_curve, diversity_curve, sizes_alone
 from handful.report.benchmark_draws import WORDS, WRITTEN, Row, number, word_blocks, written_blocks
 from handful.report.page import Fold, Page, Paragraph, Section, Sentences, Table, Verdict, table
 from handful.report.plots import Bar, bar_chart
@@ -129,6 +129,7 @@ def _task_sections(data: BenchmarkData, result: Row) -> Iterator[Section]:
     bars = [
         Bar(row["title"], row["accuracy"]["mean"], row["accuracy"]["low"], row["accuracy"]["high"], row["spec"] == OURS)
         for row in result["methods"]
+        if all(map(sizes_alone, method_of(row["spec"]).changes))
     ]
     yield Section(f"{name}: methods", intro, (bar_chart(bars, axis="accuracy"), _comparison(result), _further(result)))
     if data.runs[result["task"]]:

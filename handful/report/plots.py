@@ -18,6 +18,7 @@ from handful.report.wording import NAME_CHARS, brief, cut, share
 
 _WIDTH = 380
 _NAME = 22
+_BAR_NAME = 34
 _SETTINGS = {
     "svg.hashsalt": "handful",
     "svg.fonttype": "none",
@@ -103,7 +104,7 @@ def bar_chart(bars: Sequence[Bar], *, axis: str, caption: str = "") -> Figure:
         axes.errorbar(values, places, xerr=[below, above], fmt="none", ecolor=INK, elinewidth=1.3, capsize=3.5)
         for place, bar in zip(places, bars, strict=True):
             axes.text(max(bar.high, bar.value) + 0.02, place, share(bar.value), va="center", fontsize=9.5)
-        axes.set_yticks(places, [brief(bar.name, _NAME) for bar in bars])
+        axes.set_yticks(places, [brief(bar.name, _BAR_NAME) for bar in bars])
         axes.set_ylim(len(bars) - 0.4, -0.6)
         axes.set_xlim(0, 1.12)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
