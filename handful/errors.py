@@ -40,6 +40,10 @@ class ModelError(HandfulError):
     """The base model cannot be found, loaded, or given this prompt."""
 
 
+class PromptTooLongError(ModelError):
+    """A prompt has more tokens than the model reads."""
+
+
 class RunError(HandfulError):
     """The run directory is in use, damaged, full, or of another task or recipe."""
 

@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from handful.errors import ModelError
+from handful.errors import ModelError, PromptTooLongError
 from handful.records import Example
 from handful.task import Task
 
@@ -218,7 +218,7 @@ def encode(prompt: Prompt, tokenizer: Any, *, max_text_tokens: int, context_leng
         query_ids, cut = _encode_at_most(f" {prompt.query}" if prompt.query else "", tokenizer, max_text_tokens)
         suffix_ids = [*query_ids, *suffix_ids]
     if len(prefix_ids) + len(suffix_ids) > context_length:
-        raise ModelError(
+        raise PromptTooLongError(
             f"the prompt has {len(prefix_ids) + len(suffix_ids)} tokens, the model reads {context_length}",
             mend="Use fewer shots per label (--shots-per-label), shorter examples, or a model with a longer context.",
         )

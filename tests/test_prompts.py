@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handful.errors import ModelError
+from handful.errors import ModelError, PromptTooLongError
 from handful.prompts import (
     Prompt,
     Segment,
@@ -250,7 +250,7 @@ def test_a_prompt_that_cannot_fit_is_an_error_with_numbers(tokenizer: Any) -> No
     prompt = Prompt((Segment("x" * 50),), "y" * 50)
     length = len(encode(prompt, tokenizer, max_text_tokens=512).suffix_ids) + 50
     encode(prompt, tokenizer, max_text_tokens=512, context_length=length)
-    with pytest.raises(ModelError, match=f"has {length} tokens, the model reads {length - 1}"):
+    with pytest.raises(PromptTooLongError, match=f"has {length} tokens, the model reads {length - 1}"):
         encode(prompt, tokenizer, max_text_tokens=512, context_length=length - 1)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from handful.errors import ModelError
+from handful.errors import PromptTooLongError
 from handful.job import Job
 from handful.llm.engine import Engine, ScriptedEngine
 from handful.llm.protocol import LLM, FloatArray, Generation, OnProgress, Sampling
@@ -81,7 +81,7 @@ class RecordingLLM:
         self, prompts: Sequence[Prompt], targets: Sequence[str], *, on_progress: OnProgress | None = None
     ) -> FloatArray:
         if any(len(prompt.prefix) > self.most_segments for prompt in prompts):
-            raise ModelError("the prompt is too long")
+            raise PromptTooLongError("the prompt is too long")
         self.scored.append(tuple(prompts))
         return self.inner.score(prompts, targets, on_progress=on_progress)
 

@@ -15,7 +15,7 @@ from handful.benchmark.plan import BenchmarkPlan, Cell
 from handful.benchmark.scoring import ScoredCell, scored
 from handful.benchmark.tables import MethodSummary, accuracy_csv, markdown, summarise
 from handful.environment import environment
-from handful.errors import ModelError
+from handful.errors import PromptTooLongError
 from handful.evaluation.evaluate import does_not_fit, result_row
 from handful.progress import Progress, stop_if_asked
 from handful.run import Run, open_run
@@ -94,7 +94,7 @@ def _measured_draw(
             stop_if_asked(progress)
             try:
                 answers = measured(cell, draw)
-            except ModelError as error:
+            except PromptTooLongError as error:
                 if not cell.method.demonstrations:
                     raise
                 progress.warn(does_not_fit(cell.method, error))

@@ -72,9 +72,8 @@ def draw_directory(cell: Cell) -> Path:
     Cells whose recipes write and judge alike share their candidates.
     """
     changes = list(cell.writing_changes)
-    if (
-        cell.method.shots == FULL
-    ):  # its classifier stays on disk: the oracle, and others, each in a directory of its own
+    if cell.method.shots == FULL:
+        # Its classifier stays on disk: the oracle's, and any other's in a directory of its own.
         changes = ["full", *(() if cell.method.key == ORACLE.key else (cell.method.key,))]
     which = f"-{fingerprint(changes)[:8]}" if changes else ""
     return Path("runs") / f"{plain_name(cell.task.name)}-seed{cell.seed}{which}"

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from handful.calibration import estimate_shift, label_probabilities
 from handful.classifier import Classifier
 from handful.demonstrations import in_random_order
-from handful.errors import ModelError
+from handful.errors import PromptTooLongError
 from handful.evaluation.methods import RUN_METHODS, Method
 from handful.evaluation.metrics import score_predictions
 from handful.job import Job
@@ -43,7 +43,7 @@ def evaluate_methods(job: Job, pool: Sequence[str], run: Run, progress: Progress
         stop_if_asked(progress)
         try:
             saved = _scored(method, job, pool, run, progress)
-        except ModelError as error:
+        except PromptTooLongError as error:
             if not method.demonstrations:
                 raise
             progress.warn(does_not_fit(method, error))
@@ -62,7 +62,7 @@ def evaluate_methods(job: Job, pool: Sequence[str], run: Run, progress: Progress
     return results
 
 
-def does_not_fit(method: Method, error: ModelError) -> str:
+def does_not_fit(method: Method, error: PromptTooLongError) -> str:
     """Say that a model cannot hold all examples in its prompt: no reason to measure nothing else."""
     return f"{method.name} is left out: {error.message}"
 
