@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from handful.encoding import EncodedPrompt
 from handful.llm.decoder import Decoder
 from handful.llm.label_scores import label_log_probs
 from handful.llm.label_trie import LabelTrie
@@ -20,7 +21,6 @@ from handful.llm.lora import frozen_with_gradient, tuned_decoder
 from handful.llm.packing import Packed, pack
 from handful.llm.protocol import Precision
 from handful.llm.tree_attention import tree_attention
-from handful.prompts import EncodedPrompt
 from handful.recipe import TrainRecipe
 
 _MOST_BYTES_KEPT = 1 << 29

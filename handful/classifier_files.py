@@ -13,8 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+from handful.encoding import ControlTokens
 from handful.errors import AdapterError
-from handful.prompts import ControlTokens, Segment, classification_prefix, classification_prompt, targets
+from handful.prompts import Segment, classification_prefix, classification_prompt, targets
 from handful.recipe import Recipe
 from handful.records import Example
 from handful.storage.directories import verify_directory

@@ -23,11 +23,12 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from handful.adapter_loss import AdapterLoss, EncodedRow
+from handful.encoding import encode, encode_text
 from handful.errors import Interrupted, RunError
 from handful.llm.label_trie import LabelTrie, build_label_trie
 from handful.llm.loading import LoadedModel
 from handful.llm.protocol import Precision
-from handful.prompts import Segment, classification_prompt, encode, encode_text
+from handful.prompts import Segment, classification_prompt
 from handful.records import TrainingExample
 from handful.seeding import derive_seed, stream
 from handful.training_plan import CheckpointStore, TrainingPlan

@@ -14,10 +14,10 @@ from transformers import AutoTokenizer, pipeline
 
 from handful.classifier import Classifier
 from handful.classifier_files import ClassifierSpec, classifier_files, classifier_spec, read_classifier
+from handful.encoding import ControlTokens
 from handful.errors import AdapterError
 from handful.llm.engine import open_engine
 from handful.progress import Silent
-from handful.prompts import ControlTokens
 from handful.run import open_run
 from handful.storage.directories import write_directory_atomic
 from handful.task import Task

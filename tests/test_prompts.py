@@ -8,15 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from handful.encoding import control_tokens, encode, encode_text
 from handful.errors import ModelError, PromptTooLongError
 from handful.prompts import (
     Prompt,
     Segment,
     classification_prefix,
     classification_prompt,
-    control_tokens,
-    encode,
-    encode_text,
     generation_prompt,
     one_line,
     targets,

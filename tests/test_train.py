@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 from transformers import AutoModelForCausalLM
 
+from handful.encoding import encode, encode_text
 from handful.errors import Interrupted, ModelError, RunError
 from handful.in_context_tuning import tuning_plan
 from handful.llm.decoder import Decoder
@@ -25,7 +26,7 @@ from handful.llm.label_trie import LabelTrie
 from handful.llm.loading import LoadedModel, load_model, with_adapter
 from handful.llm.local import LocalLLM
 from handful.llm.packing import Packed, pack
-from handful.prompts import classification_prefix, classification_prompt, encode, encode_text, targets
+from handful.prompts import classification_prefix, classification_prompt, targets
 from handful.recipe import PromptRecipe, TrainRecipe
 from handful.records import TrainingExample
 from handful.task import Task

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from handful.encoding import ControlTokens
 from handful.errors import PromptTooLongError
 from handful.job import Job
 from handful.llm.engine import Engine, ScriptedEngine
 from handful.llm.protocol import LLM, FloatArray, Generation, OnProgress, Sampling
 from handful.llm.scripted import ScriptedLLM
-from handful.prompts import ControlTokens, Prompt
+from handful.prompts import Prompt
 from handful.recipe import Recipe
 from handful.recipe_file import load_recipe
 from handful.task import Task

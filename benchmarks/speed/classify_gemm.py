@@ -7,7 +7,8 @@ from benchmarks.speed.gemm import Peak, products_of
 from benchmarks.speed.models import STANDARD, load_base, load_classifier, tuned_directory
 from benchmarks.speed.settings import PartResult, Settings
 from benchmarks.speed.texts import texts
-from handful.prompts import classification_prompt, encode
+from handful.encoding import encode
+from handful.prompts import classification_prompt
 
 _TEXTS = 256
 _SET = "ag_news"

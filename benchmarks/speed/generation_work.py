@@ -9,10 +9,11 @@ from typing import Any
 from benchmarks.speed.settings import Settings
 from benchmarks.speed.texts import few_shot_task
 from handful.demonstrations import writer_demonstrations
+from handful.encoding import encode
 from handful.generate import max_new_tokens
 from handful.llm.local import LocalLLM
 from handful.llm.protocol import Generation, Sampling
-from handful.prompts import Prompt, encode, generation_prompt
+from handful.prompts import Prompt, generation_prompt
 from handful.recipe import PRESETS
 from handful.seeding import derive_seed
 

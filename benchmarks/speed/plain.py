@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from handful.prompts import Segment, classification_prompt, encode, encode_text
+from handful.encoding import encode, encode_text
+from handful.prompts import Segment, classification_prompt
 
 BATCH = 16
 

@@ -22,7 +22,8 @@ from benchmarks.speed.hf_generate import hf_generate
 from benchmarks.speed.hf_train import HfSettings, Row, train
 from benchmarks.speed.plain import first_tokens, plain_label_log_probs, whole_prompts
 from benchmarks.speed.texts import SEED, few_shot_task
-from handful.prompts import classification_prefix, encode, encode_text, generation_prompt, targets
+from handful.encoding import encode, encode_text
+from handful.prompts import classification_prefix, generation_prompt, targets
 from handful.recipe import PRESETS
 from handful.records import Example
 from handful.seeding import stream

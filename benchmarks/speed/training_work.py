@@ -14,10 +14,11 @@ from benchmarks.speed.hf_train import train as hf_train
 from benchmarks.speed.models import MODEL, load_base
 from benchmarks.speed.settings import DisagreementError, Settings
 from benchmarks.speed.texts import SEED, examples_of, few_shot_task
+from handful.encoding import encode, encode_text
 from handful.errors import Interrupted
 from handful.job import Job
 from handful.llm.engine import open_engine
-from handful.prompts import classification_prompt, encode, encode_text
+from handful.prompts import classification_prompt
 from handful.recipe import PRESETS
 from handful.recipe_file import change_recipe
 from handful.records import TrainingExample

@@ -15,10 +15,10 @@ from benchmarks.speed.plain_script import Report, Request
 from benchmarks.speed.progress import say
 from benchmarks.speed.settings import PartResult, Settings
 from benchmarks.speed.texts import few_shot_task
+from handful.encoding import encode_text
 from handful.llm.gguf_cache import dequantised
 from handful.llm.loading import load_tokenizer
 from handful.llm.sources import locate
-from handful.prompts import encode_text
 from handful.recipe import PRESETS
 
 _SET = "trec"

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from handful.encoding import ControlTokens, control_tokens
 from handful.llm.protocol import LLM, Precision
 from handful.llm.scripted import NAME as SCRIPTED
 from handful.llm.scripted import ScriptedLLM, train_script, tuned_script
 from handful.llm.sources import locate
-from handful.prompts import ControlTokens, control_tokens
 from handful.training_plan import CheckpointStore, TrainingPlan
 
 if TYPE_CHECKING:

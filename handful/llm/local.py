@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from handful.encoding import EncodedPrompt, encode, encode_text
 from handful.errors import ModelError
 from handful.llm.attention import Prefix
 from handful.llm.bodies import Body, DecoderBody, TransformersBody, choose_body, drop_layer_weights
@@ -20,7 +21,7 @@ from handful.llm.loading import LoadedModel
 from handful.llm.packing import token_budget_batches, tree_mask
 from handful.llm.protocol import FloatArray, Generation, OnProgress, Precision, Sampling
 from handful.llm.sampling import Step, Suppressed, beam_sample_rows, sample_rows
-from handful.prompts import EncodedPrompt, Prompt, encode, encode_text
+from handful.prompts import Prompt
 
 _MAX_PREFIXES = 16
 """Computed prefixes kept: 46 KB a token for SmolLM2-135M, so 500-token prompts are 23 MB each."""

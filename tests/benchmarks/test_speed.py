@@ -157,7 +157,7 @@ def test_greedy_texts_are_those_of_generate(tiny_loaded: LoadedModel) -> None:
 
 
 def whole_prompts_of(prompts: list[Prompt], tokenizer: Any) -> list[list[int]]:
-    from handful.prompts import encode
+    from handful.encoding import encode
 
     return [list(encode(prompt, tokenizer, max_text_tokens=64).prefix_ids) for prompt in prompts]
 

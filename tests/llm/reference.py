@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from handful.encoding import encode, encode_text
 from handful.llm.loading import LoadedModel
 from handful.llm.protocol import FloatArray
-from handful.prompts import Prompt, encode, encode_text
+from handful.prompts import Prompt
 
 
 def plain_scores(

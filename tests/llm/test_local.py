@@ -8,20 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from handful.encoding import encode, encode_text
 from handful.errors import ModelError
 from handful.llm.engine import open_engine
 from handful.llm.loading import LoadedModel
 from handful.llm.local import LocalLLM
 from handful.llm.protocol import Sampling
-from handful.prompts import (
-    Prompt,
-    Segment,
-    classification_prefix,
-    classification_prompt,
-    encode,
-    encode_text,
-    generation_prompt,
-)
+from handful.prompts import Prompt, Segment, classification_prefix, classification_prompt, generation_prompt
 from tests.llm.reference import plain_scores
 from tests.toys import two_label_task
 
