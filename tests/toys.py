@@ -12,7 +12,7 @@ from handful.job import Job
 from handful.llm.engine import Engine, ScriptedEngine
 from handful.llm.protocol import LLM, FloatArray, Generation, OnProgress, Sampling
 from handful.llm.scripted import ScriptedLLM
-from handful.prompts import Prompt
+from handful.prompts import Prompt, Segment
 from handful.recipe import Recipe
 from handful.recipe_file import load_recipe
 from handful.task import Task
@@ -52,7 +52,11 @@ class RecordingLLM:
     generated: list[tuple[tuple[Prompt, ...], tuple[int, ...], Sampling]] = field(default_factory=list)
     scored: list[tuple[Prompt, ...]] = field(default_factory=list)
     most_segments: int = 1000
-    """Of a prompt that is scored: its context."""
+    """Of a prompt: its context."""
+
+    def _check_length(self, prompt: Prompt) -> None:
+        if len(prompt.prefix) > self.most_segments:
+            raise PromptTooLongError("the prompt is too long")
 
     @property
     def name(self) -> str:
@@ -66,6 +70,7 @@ class RecordingLLM:
         return self.inner.count_tokens(texts)
 
     def prompt_tokens(self, prompt: Prompt) -> tuple[int, bool]:
+        self._check_length(prompt)
         return self.inner.prompt_tokens(prompt)
 
     def generate(
@@ -81,8 +86,8 @@ class RecordingLLM:
     def score(
         self, prompts: Sequence[Prompt], targets: Sequence[str], *, on_progress: OnProgress | None = None
     ) -> FloatArray:
-        if any(len(prompt.prefix) > self.most_segments for prompt in prompts):
-            raise PromptTooLongError("the prompt is too long")
+        for prompt in prompts:
+            self._check_length(prompt)
         self.scored.append(tuple(prompts))
         return self.inner.score(prompts, targets, on_progress=on_progress)
 
@@ -195,3 +200,9 @@ def small_recipe(*overrides: str) -> Recipe:
 def job_of(task: Task, engine: Engine, *overrides: str, seed: int = 0) -> Job:
     """A job with the small recipe."""
     return Job(task, small_recipe(*overrides), seed, engine)
+
+
+def prompt_pieces(prompt: Prompt) -> list[Segment]:
+    """A prompt's text in the order in which it is read."""
+    query = [Segment(f" {prompt.query}")] if prompt.query else []
+    return [*prompt.prefix, *query, *prompt.suffix]
