@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from handful.encoding import ControlTokens
 from handful.errors import AdapterError
@@ -19,6 +21,7 @@ from handful.prompts import Segment, classification_prefix, classification_promp
 from handful.recipe import Recipe
 from handful.records import Example
 from handful.storage.directories import verify_directory
+from handful.storage.jsonl import decode
 from handful.task import Task
 
 SPEC_FILE = "handful.json"
@@ -32,6 +35,7 @@ _REMAKE = "Make it again with `handful run`, or restore it from a copy."
 class ClassifierSpec:
     """Everything a classifier is besides the weights."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(allow_inf_nan=False)
     task_name: str
     labels: tuple[str, ...]
     targets: tuple[str, ...]
@@ -120,27 +124,27 @@ def read_classifier(directory: Path) -> ClassifierSpec:
         raise AdapterError("not a classifier directory (no handful.json)", where=str(directory), mend=mend)
     verify_directory(directory)
     try:
-        values = json.loads((directory / SPEC_FILE).read_text(encoding="utf-8"))
+        values = decode((directory / SPEC_FILE).read_bytes())
         if values["format_version"] > FORMAT_VERSION:
             raise AdapterError(
                 f"made by a newer handful ({values['versions']['handful']})",
                 where=str(directory),
                 mend="Upgrade handful to read it.",
             )
-        return ClassifierSpec(
-            task_name=values["task_name"],
-            labels=tuple(values["labels"]),
-            targets=tuple(values["targets"]),
-            prefix=tuple(Segment(**segment) for segment in values["prefix"]),
-            format=values["format"],
-            max_text_tokens=values["max_text_tokens"],
-            shift=None if values["shift"] is None else tuple(values["shift"]),
-            base_model=values["base_model"],
-            base_model_fingerprint=values["base_model_fingerprint"],
-            layers=values.get("layers"),
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise AdapterError(f"damaged {SPEC_FILE}: {error!r}", where=str(directory), mend=_REMAKE) from error
+        known = {field.name: values[field.name] for field in dataclasses.fields(ClassifierSpec) if field.name in values}
+        spec = TypeAdapter(ClassifierSpec).validate_python(known)
+        if not 2 <= len(spec.labels) == len(spec.targets) == len(spec.shift or spec.labels):
+            raise ValueError("labels, targets and shift do not fit each other")
+        return spec
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AdapterError(f"damaged {SPEC_FILE}: {_first_line(error)}", where=str(directory), mend=_REMAKE) from error
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return repr(error)[:200]
 
 
 def _json(value: object) -> bytes:

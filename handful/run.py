@@ -14,7 +14,6 @@ Killed at any point, the same calls finish the run with the same bytes: fresh an
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,8 +25,17 @@ from typing import Any
 from handful.errors import AdapterError, RunError
 from handful.storage import files
 from handful.storage.directories import SUMS, recover_directory, verify_directory, write_directory_atomic
-from handful.storage.jsonl import encode, encode_lines, fingerprint, read_jsonl
-from handful.storage.manifest import LOCK, MANIFEST, OLD, finish_moving, read_manifest, refuse_foreign, settle_manifest
+from handful.storage.jsonl import decode, encode, encode_lines, fingerprint, read_jsonl
+from handful.storage.manifest import (
+    LOCK,
+    MANIFEST,
+    OLD,
+    finish_moving,
+    read_manifest,
+    refuse_foreign,
+    refuse_links,
+    settle_manifest,
+)
 from handful.storage.outputs import LineWriter, atomic_lines
 
 __all__ = ["LineWriter", "Run", "atomic_lines", "fingerprint", "open_run", "read_jsonl", "read_manifest"]
@@ -229,10 +237,14 @@ def _read_step(path: Path) -> list[dict[str, Any]] | None:
     with files.explained(path):
         data = path.read_bytes()
     body = data[: data.rfind(b"\n", 0, -1) + 1]
-    if data != body + _trailer(body):
+    try:
+        rows = [decode(line) for line in body.split(b"\n")[:-1]]
+    except ValueError:
+        rows = None
+    if rows is None or data != body + _trailer(body):
         _set_aside(path, "damaged")
         return None
-    return [json.loads(line) for line in body.split(b"\n")[:-1]]
+    return rows
 
 
 def _read_checkpoint(path: Path) -> bytes | None:
@@ -266,6 +278,7 @@ def open_run(directory: Path, manifest: Mapping[str, Any], *, force: bool = Fals
         RunError: Another process uses it, it holds another run or something else, or it cannot be written.
     """
     refuse_foreign(directory)
+    refuse_links(directory, _STEPS, "predictions", "runs")
     files.make_directory(directory, 0o700)
     with files.locked(directory / LOCK, directory):
         finish_moving(directory)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,16 @@ from typing import Any
 from handful.errors import AdapterError, RunError
 from handful.run import read_jsonl, read_manifest
 from handful.storage.directories import verify_directory
-from handful.storage.jsonl import read_json
+from handful.storage.jsonl import decode, read_json
 from handful.storage.manifest import LOCK
 
+_IDENTITY = ("task_name", "recipe", "seed", "model")
+_RESULTS = ("n_test", "methods")
+_NUMBERS = (
+    *("accuracy", "accuracy_low", "accuracy_high", "macro_f1"),
+    *("calibrated_accuracy", "ms_per_text", "prompt_tokens"),
+)
+"""Of a method's row of results.json."""
 STAGES = ("generate", "filter", "train", "evaluate")
 
 
@@ -56,16 +63,39 @@ def read_status(directory: Path) -> RunStatus:
     # The training set is published when writing and checking are over.
     chosen = (directory / "training.jsonl").is_file()
     results = read_json(directory / "results.json")
+    try:
+        _touch(identity, _IDENTITY)
+        identity["recipe"]["name"]
+        for row in [] if results is None else [*_touch(results, _RESULTS)["methods"]]:
+            _check_numbers(_touch(row, ("title", *_NUMBERS)))
+        labels = _labels(directory)
+    except (LookupError, TypeError) as error:
+        mend = "Was it written by another version of handful? Give the run's command again."
+        message = f"the files of this run cannot be understood: {error!r}"
+        raise RunError(message, where=str(directory), mend=mend) from None
     return RunStatus(
         identity=identity,
         done={"generate": chosen, "filter": chosen, "train": trained, "evaluate": results is not None},
-        labels=_labels(directory),
+        labels=labels,
         training_examples=len(_rows(directory / "training.jsonl")),
         adapter_fault=fault,
         results=results,
         timings=read_json(directory / "timings.json"),
         holder=_holder(directory),
     )
+
+
+def _touch(row: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """Return a row that has all these keys; LookupError or TypeError if it has not."""
+    for key in keys:
+        row[key]
+    return row
+
+
+def _check_numbers(row: dict[str, Any]) -> None:
+    for key in _NUMBERS:
+        if row[key] is not None and not isinstance(row[key], int | float):
+            raise TypeError(f"{key} is {row[key]!r}")
 
 
 def _labels(directory: Path) -> dict[str, dict[str, int]]:
@@ -80,8 +110,9 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 def _holder(directory: Path) -> dict[str, Any] | None:
     try:
-        holder: dict[str, Any] = json.loads((directory / f"{LOCK}.json").read_bytes())
+        holder: dict[str, Any] = decode((directory / f"{LOCK}.json").read_bytes())
         # A killed process leaves this file behind.
+        holder["since"]
         gone = holder["host"] == socket.gethostname() and not _is_alive(int(holder["pid"]))
     except (OSError, ValueError, LookupError, TypeError):
         return None

@@ -99,6 +99,12 @@ Damage = Callable[[Path], object]
         (lambda d: (d / "extra").write_text(""), "extra does not belong to it"),
         (lambda d: rewrite(d, "{}"), "damaged handful.json"),
         (lambda d: rewrite(d, "[1"), "damaged handful.json"),
+        (lambda d: rewrite(d, "[" * 100_000), "nested too deeply"),
+        (lambda d: rewrite(d, changed(d, base_model=5)), "damaged handful.json: base_model: Input should be"),
+        (lambda d: rewrite(d, changed(d, labels=["a"])), "do not fit each other"),
+        (lambda d: rewrite(d, changed(d, max_text_tokens="x")), "damaged handful.json: max_text_tokens"),
+        (lambda d: rewrite(d, changed(d, shift=[0.5])), "do not fit each other"),
+        (lambda d: rewrite(d, changed(d, prefix=[{"text": 5}])), "damaged handful.json: prefix.0.text"),
         (lambda d: rewrite(d, '{"format_version": 99, "versions": {"handful": "9.9"}}'), r"newer handful \(9.9\)"),
     ],
 )
@@ -107,6 +113,10 @@ def test_damage_is_named(tmp_path: Path, damage: Damage, message: str) -> None:
     damage(directory)
     with pytest.raises(AdapterError, match=message):
         read_classifier(directory)
+
+
+def changed(directory: Path, **values: object) -> str:
+    return json.dumps({**json.loads((directory / "handful.json").read_text()), **values})
 
 
 def rewrite(directory: Path, content: str) -> None:

@@ -446,3 +446,39 @@ def test_an_error_inside_the_run_releases_the_lock(tmp_path: Path) -> None:
     with pytest.raises(KeyError), open_run(tmp_path / "run", SETTINGS):
         raise KeyError("a bug in a stage")
     pipeline(tmp_path / "run")
+
+
+def test_a_strangers_links_lead_nowhere(tmp_path: Path) -> None:
+    """A run directory may come from anyone; what we write in it must stay in it."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / ".bashrc").write_text("mine")
+    run = home / "Downloads" / "run"
+    pipeline(run)
+    (run / ".bashrc").write_text("theirs")
+    (run / ".handful-moving").symlink_to("../..")
+    with pytest.raises(RunError, match=r"\.handful-moving: is a link"):
+        pipeline(run)
+    assert (home / ".bashrc").read_text() == "mine"
+    (run / ".handful-moving").unlink()
+    (run / "..handful.lock.json.handful-tmp").symlink_to(home / ".bashrc")
+    (run / ".results.json.handful-tmp").symlink_to(home / ".bashrc")
+    (run / "results.json").unlink()
+    pipeline(run)
+    assert (home / ".bashrc").read_text() == "mine"
+    assert (run / "results.json").is_file()
+    (run / "reviews.jsonl").symlink_to(home / ".bashrc")
+    with open_run(run, SETTINGS) as opened:
+        opened.append("reviews", {"a": 1})
+    assert (home / ".bashrc").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["steps", "predictions", "runs"])
+def test_a_run_keeps_everything_in_its_own_directory(tmp_path: Path, name: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "manifest.json").write_text("{}")
+    (tmp_path / "run" / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match=f"{name}: is a link"):
+        pipeline(tmp_path / "run")
+    assert not list((tmp_path / "elsewhere").iterdir())

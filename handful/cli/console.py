@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,21 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _WIDTH_OF_PIPES = 140
+_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: str) -> str:
+    r"""Return text with control characters, and those that turn writing around, spelled out: none steers a terminal.
+
+    >>> plain("a\x1b[2J")
+    'a\\x1b[2J'
+    """
+    return _STEERING.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def say(text: str = "") -> None:
     """Print lines on stdout."""
-    print(text, flush=True)
+    print(plain(text), flush=True)
 
 
 def say_json(value: Mapping[str, Any]) -> None:
@@ -26,7 +37,7 @@ def say_json(value: Mapping[str, Any]) -> None:
 
 def tell(text: str) -> None:
     """Print lines about the work, rather than its result, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(plain(text), file=sys.stderr, flush=True)
 
 
 def tell_error(text: str) -> None:
@@ -58,11 +69,11 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: 
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, title=Text(plain(title)) if title else None, title_justify="left")
     for index, column in enumerate(columns):
-        table.add_column(Text(column), justify="left" if index == 0 else "right", overflow="fold")
+        table.add_column(Text(plain(column)), justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(plain(cell)) for cell in row))
     width = None if sys.stdout.isatty() else _WIDTH_OF_PIPES
     Console(width=width).print(table)
 
@@ -87,7 +98,7 @@ def _result_row(row: Mapping[str, Any]) -> list[str]:
         f"{row['accuracy']:.3f}",
         f"{row['accuracy_low']:.3f} to {row['accuracy_high']:.3f}",
         f"{row['macro_f1']:.3f}",
-        f"{row['calibrated_accuracy']:.3f}",
+        "\u2013" if row["calibrated_accuracy"] is None else f"{row['calibrated_accuracy']:.3f}",
         f"{row['ms_per_text']:.1f}",
         f"{row['prompt_tokens']:.0f}",
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from handful.cli.console import drawing_console, draws_on_terminal, say_json, tell, tell_warning
+from handful.storage.jsonl import decode
 
 if TYPE_CHECKING:
     from handful.cli.stopping import StopRequest
@@ -76,8 +76,12 @@ class Watch:
         self._run = run
         path = run.directory / "timings.json"
         try:
-            self.timings = dict(json.loads(path.read_bytes())["stages"])
-        except (OSError, ValueError, LookupError, TypeError):
+            stages = decode(path.read_bytes())["stages"]
+            self.timings = {
+                str(name): {"seconds": float(own["seconds"]), "units": int(own["units"]), "unit": str(own["unit"])}
+                for name, own in stages.items()
+            }
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             self.timings = {}
 
     def start(self, stage: str, total: int | None, unit: str) -> None:

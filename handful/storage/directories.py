@@ -77,15 +77,20 @@ def recover_directory(path: Path) -> None:
 def verify_directory(path: Path) -> None:
     """Check that a directory holds exactly the files of its SHA256SUMS, unchanged.
 
+    Hidden ones beside them are let be: desktops and version control leave them. A link counts as the file it leads to,
+    since the hub's cache is made of links.
+
     Raises:
-        AdapterError: A file is missing, changed, not in the list, or not a regular file.
+        AdapterError: A file is missing, changed, not in the list, or not a file.
     """
     try:
         sums = _read_sums(path)
-        found = {entry.name: entry.is_file(follow_symlinks=False) for entry in os.scandir(path)}
-        wrong = [f"{name} is a link or a directory" for name, regular in found.items() if not regular]
+        entries = [entry for entry in os.scandir(path) if entry.name in sums or not entry.name.startswith(".")]
+        found = {entry.name: entry.is_file() for entry in entries}
+        wrong = [f"{name} is not a file" for name, regular in found.items() if not regular]
         wrong += [f"{name} is missing" for name in sums if name not in found]
-        wrong += [f"{name} does not belong to it" for name in found if name not in sums and name != SUMS]
+        extra = [name for name, regular in found.items() if regular and name not in sums and name != SUMS]
+        wrong += [f"{name} does not belong to it" for name in extra]
         wrong += [f"{name} was changed" for name in sums if found.get(name) and _sha256(path / name) != sums[name]]
     except OSError as error:
         raise AdapterError(
@@ -93,9 +98,8 @@ def verify_directory(path: Path) -> None:
         ) from error
     if wrong:
         more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise AdapterError(
-            ", ".join(sorted(wrong)[:3]) + more, where=str(path), mend="Copy it again whole, or train it again"
-        )
+        mend = "Move it elsewhere" if len(wrong) == len(extra) == 1 else "Copy it again whole, or train it again"
+        raise AdapterError(", ".join(sorted(wrong)[:3]) + more, where=str(path), mend=mend)
 
 
 def _read_sums(path: Path) -> dict[str, str]:

@@ -102,9 +102,14 @@ def temporary_name(path: Path) -> Path:
 
 
 def write_synced(path: Path, chunks: Iterable[bytes], *, offset: int = 0) -> None:
-    """Write chunks from `offset` to the new end of the file and wait until they are on the disk."""
+    """Write chunks from `offset` to the new end of the file and wait until they are on the disk.
+
+    A link is never followed: a run directory may be a stranger's, with a link of a name that is to be written.
+    """
     failpoint(f"open {path.name}")
-    with path.open("r+b" if offset else "wb") as handle:
+    if not offset:
+        path.unlink(missing_ok=True)
+    with open(path, "r+b" if offset else "xb", opener=_without_following) as handle:
         handle.seek(offset)
         handle.truncate()
         for chunk in chunks:
@@ -113,6 +118,10 @@ def write_synced(path: Path, chunks: Iterable[bytes], *, offset: int = 0) -> Non
         handle.flush()
         failpoint(f"fsync {path.name}")
         os.fsync(handle.fileno())
+
+
+def _without_following(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def rename_synced(source: Path, target: Path) -> None:
@@ -246,5 +255,5 @@ def _held_by(holder: Path) -> str:
         who: dict[str, Any] = json.loads(holder.read_bytes())
         elsewhere = "" if who["host"] == socket.gethostname() else f" on {who['host']}"
         return f"process {who['pid']}{elsewhere} since {who['since']}"
-    except (OSError, ValueError, LookupError, TypeError):  # it is just starting or ending
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):  # it is just starting or ending
         return "another process"

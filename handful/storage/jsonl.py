@@ -58,6 +58,18 @@ def encode_lines(rows: Iterable[Mapping[str, Any]], name: str) -> list[bytes]:
     return lines
 
 
+def decode(data: bytes | str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: It is none, or nested more deeply than Python can follow.
+    """
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Read a JSON lines file; a last line that is still being written is left out.
 
@@ -71,7 +83,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
-            row = json.loads(line) if line.strip() else None
+            row = decode(line) if line.strip() else None
         except ValueError:
             row = None if number == len(lines) else line
         if row is not None and not isinstance(row, dict):
@@ -91,7 +103,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     with explained(path):
         data = path.read_bytes()
     try:
-        value = json.loads(data)
+        value = decode(data)
     except ValueError:
         value = None
     if not isinstance(value, dict):

@@ -11,7 +11,7 @@ from typing import Any
 from handful.errors import RunError
 from handful.storage import files
 from handful.storage.directories import recover_directory
-from handful.storage.jsonl import encode
+from handful.storage.jsonl import decode, encode
 
 MANIFEST = "manifest.json"
 LOCK = ".handful.lock"
@@ -38,13 +38,15 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     with files.explained(directory / MANIFEST):
         data = (directory / MANIFEST).read_bytes()
     try:
-        manifest = json.loads(data)
+        manifest = decode(data)
     except ValueError:
         manifest = None
-    if not isinstance(manifest, dict) or not {"format", "identity", "environment"} <= manifest.keys():
+    known = isinstance(manifest, dict) and {"format", "identity", "environment"} <= manifest.keys()
+    if not known or not isinstance(manifest["identity"], dict):
         mend = "Use another directory, or pass --force to start anew"
         raise RunError("damaged", where=str(directory / MANIFEST), mend=mend)
-    return manifest
+    result: dict[str, Any] = manifest
+    return result
 
 
 def refuse_foreign(directory: Path) -> None:
@@ -54,6 +56,7 @@ def refuse_foreign(directory: Path) -> None:
         RunError: It holds something else, or cannot be read.
     """
     with files.explained(directory):
+        refuse_links(directory, _MOVING)
         if not directory.exists() or (directory / MANIFEST).exists() or (directory / _MOVING).exists():
             return
         foreign = sorted(path.name for path in _contents(directory))
@@ -63,6 +66,18 @@ def refuse_foreign(directory: Path) -> None:
             where=str(directory),
             mend="Give a new or empty directory",
         )
+
+
+def refuse_links(directory: Path, *names: str) -> None:
+    """Check that none of these is a link: what is written or moved there would go where a stranger's run points.
+
+    Raises:
+        RunError: One is.
+    """
+    for name in names:
+        if (directory / name).is_symlink():
+            mend = "Remove the link; a run keeps everything in its own directory"
+            raise RunError("is a link", where=str(directory / name), mend=mend)
 
 
 def settle_manifest(directory: Path, manifest: Mapping[str, Any], *, force: bool) -> dict[str, Any]:

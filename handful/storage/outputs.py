@@ -11,6 +11,7 @@ from pathlib import Path
 
 from handful.errors import RunError
 from handful.storage.files import explained, locked, remove, rename_synced, sync_directory, write_atomic, write_synced
+from handful.storage.jsonl import decode
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class LineWriter:
         with explained(self._sidecar):
             data = self._sidecar.read_bytes()
         try:
-            state = json.loads(data)
+            state = decode(data)
             identity, rows, offset = state["identity"], int(state["rows"]), int(state["bytes"])
         except (ValueError, LookupError, TypeError):
             _log.warning("%s: damaged; starting anew", self._sidecar)

@@ -178,14 +178,25 @@ def _link(path: Path) -> None:
     (path / "weights.safetensors").symlink_to(path.parent / "elsewhere")
 
 
+def _link_to_other_bytes(path: Path) -> None:
+    _link(path)
+    (path.parent / "elsewhere").write_bytes(b"other")
+
+
+def _link_to_nothing(path: Path) -> None:
+    _link(path)
+    (path.parent / "elsewhere").unlink()
+
+
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
         (_flip, "weights.safetensors was changed"),
-        (_link, "weights.safetensors is a link or a directory"),
+        (_link_to_other_bytes, "weights.safetensors was changed"),
+        (_link_to_nothing, "weights.safetensors is not a file"),
         (lambda path: (path / "weights.safetensors").unlink(), "weights.safetensors is missing"),
         (lambda path: (path / "extra.bin").write_bytes(b""), "extra.bin does not belong to it"),
-        (lambda path: (path / "sub").mkdir(), "sub does not belong to it, sub is a link or a directory"),
+        (lambda path: (path / "sub").mkdir(), "sub is not a file"),
         (lambda path: (path / "SHA256SUMS").write_text("rubbish\n"), "SHA256SUMS is damaged"),
         (lambda path: (path / "SHA256SUMS").write_text(f"{'0' * 64}  ../x\n"), "SHA256SUMS is damaged"),
         (lambda path: (path / "SHA256SUMS").unlink(), "cannot be read: No such file or directory"),
@@ -198,6 +209,18 @@ def test_a_harmed_directory_is_refused(tmp_path: Path, harm: Callable[[Path], No
         verify_directory(tmp_path / "adapter")
     assert caught.value.message == message
     assert caught.value.mend
+
+
+def test_what_desktops_and_the_hub_do_to_a_directory_is_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "adapter"
+    write_directory_atomic(path, OLD)
+    (path / ".DS_Store").write_bytes(b"x")
+    (path / ".git").mkdir()
+    _link(path)
+    verify_directory(path)
+    (path / "notes.txt").write_text("mine")
+    with pytest.raises(AdapterError, match=r"notes.txt does not belong to it. Move it elsewhere"):
+        verify_directory(path)
 
 
 def test_a_failed_append_leaves_the_file_as_it_was(tmp_path: Path) -> None:
