@@ -6,20 +6,23 @@ Zero-shot and in-context baselines are the same class with other prompts and no 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from handful.calibration import FloatArray, label_probabilities
 from handful.classifier_files import ClassifierSpec, read_classifier
+from handful.errors import ModelError
 from handful.llm.engine import DeviceName, DtypeName, Engine, open_engine
 from handful.llm.protocol import LLM, OnProgress, Precision
+from handful.llm.sources import pinned
 from handful.prompts import classification_prompt, one_line
 from handful.records import Prediction
 
 _CHUNK_TEXTS = 1024
 """Texts in memory at once when streaming; batches are sorted by length within a chunk."""
+_CHUNK_CHARACTERS = 16_000_000
+"""Of texts in memory at once: a chunk of very long ones ends earlier."""
 
 
 class Classifier:
@@ -49,7 +52,8 @@ class Classifier:
 
         Args:
             directory: What `Run.adapter_dir` or `handful run` made.
-            base_model: Where the base model is now, if not where it was; its weights must be the same.
+            base_model: Where the base model is now, if not where it was; its weights must be the same. Of the hub it
+                is the commit that the classifier was made with.
             device: See `load_model`.
             dtype: See `load_model`.
             load_in_4bit: Quantise the base model; the adapter then stays beside it.
@@ -62,14 +66,20 @@ class Classifier:
         """
         spec = read_classifier(Path(directory))
         engine = open_engine(
-            base_model or spec.base_model,
+            base_model or pinned(spec.base_model, spec.base_model_fingerprint),
             device=device,
             dtype=dtype,
             load_in_4bit=load_in_4bit,
             expected_fingerprint=spec.base_model_fingerprint,
             precision=precision,
         )
-        return cls.tuned_by(engine, Path(directory), spec)
+        try:
+            return cls.tuned_by(engine, Path(directory), spec)
+        except ModelError as error:
+            if base_model is not None:
+                raise
+            mend = "If the base model is elsewhere now, say where: --base-model, or base_model= in Python."
+            raise ModelError(error.message, where=error.where, mend=f"{error.mend} {mend}".strip()) from error
 
     @classmethod
     def tuned_by(cls, engine: Engine, directory: Path, spec: ClassifierSpec | None = None) -> Classifier:
@@ -134,8 +144,7 @@ class Classifier:
         Yields:
             The predictions of each chunk.
         """
-        remaining = iter(rows)
-        while chunk := list(islice(remaining, _CHUNK_TEXTS)):
+        for chunk in _chunks(rows):
             probabilities = self.predict_proba([text for _, text in chunk], on_progress=on_progress)
             yield [
                 Prediction(
@@ -159,3 +168,16 @@ class Classifier:
         """Return the mean prompt length over some texts, in tokens."""
         prompts = [classification_prompt(self.spec.prefix, text, self.spec.format) for text in texts]
         return float(np.mean([self._llm.prompt_tokens(prompt)[0] for prompt in prompts])) if prompts else 0.0
+
+
+def _chunks(rows: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    chunk: list[tuple[str, str]] = []
+    characters = 0
+    for row in rows:
+        chunk.append(row)
+        characters += len(row[1])
+        if len(chunk) == _CHUNK_TEXTS or characters >= _CHUNK_CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk

@@ -7,6 +7,7 @@ from typing import Any
 
 from handful.llm.engine import Engine
 from handful.llm.protocol import LLM
+from handful.llm.sources import model_label
 from handful.recipe import Recipe
 from handful.task import Task
 
@@ -31,7 +32,7 @@ class Job:
             "task": self.task.fingerprint(),
             "recipe": self.recipe.to_dict(),
             "seed": self.seed,
-            "model": self.engine.name,
+            "model": model_label(self.engine.name),
             "model_fingerprint": self.engine.fingerprint(),
             **self.engine.arithmetic(),
         }

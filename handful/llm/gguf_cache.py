@@ -65,8 +65,9 @@ def _dequantise(gguf: Path, entry: Path) -> None:
         try:
             # Its progress bar ignores the library's own switch.
             with contextlib.redirect_stderr(io.StringIO()):
-                tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-                model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+                options = {"gguf_file": gguf.name, "trust_remote_code": False}
+                tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **options)
+                model = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **options)
         except (ValueError, KeyError, RuntimeError, IndexError, struct.error) as error:
             raise not_loadable(str(gguf), error) from error
         # The weights are plain floats now, but transformers refuses to save a model that was quantised.

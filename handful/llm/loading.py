@@ -1,6 +1,7 @@
 """Loading base models and adapters through transformers and peft.
 
-`trust_remote_code` is never passed and only safetensors and GGUF are read, so loading runs no code of the model's.
+`trust_remote_code` is always False (left out, transformers asks on standard input) and only safetensors and GGUF are
+read, so loading runs no code of the model's.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from handful.errors import AdapterError, ModelError
 from handful.llm.engine import DeviceName, DtypeName
 from handful.llm.gguf_cache import dequantised
-from handful.llm.sources import PACKAGED, Source, locate, not_loadable
+from handful.llm.sources import PACKAGED, Source, holds, locate, not_loadable
+
+_ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def load_model(
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     source = locate(spec)
-    if fingerprint is not None and source.fingerprint != fingerprint:
+    if fingerprint is not None and not holds(source, fingerprint):
         raise ModelError(
             f"the weights of {spec!r} are not those this was made with "
             f"(fingerprint {source.fingerprint}, expected {fingerprint})",
@@ -83,7 +86,12 @@ def load_model(
         options |= {"quantization_config": _four_bit(torch_dtype), "device_map": {"": torch_device}}
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch_dtype, use_safetensors=True, attn_implementation="sdpa", **options
+            folder,
+            dtype=torch_dtype,
+            use_safetensors=True,
+            attn_implementation="sdpa",
+            trust_remote_code=False,
+            **options,
         )
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         raise not_loadable(spec, error) from error
@@ -129,7 +137,7 @@ def load_tokenizer(spec: str) -> Any:
 
 def _tokenizer(spec: str, folder: str, options: dict[str, Any]) -> Any:
     try:
-        return AutoTokenizer.from_pretrained(folder, **options)
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise not_loadable(spec, error) from error
 
@@ -199,6 +207,9 @@ def with_adapter(loaded: LoadedModel, directory: Path, *, merge: bool = True) ->
     """
     from peft import PeftModel  # a second of import that generating does not need
 
+    if not (directory / _ADAPTER_WEIGHTS).is_file():  # PEFT would take a pickle instead, or ask the hub
+        message = f"there is no {_ADAPTER_WEIGHTS}"
+        raise AdapterError(message, where=str(directory), mend="Give the directory of a trained classifier.")
     try:
         model = PeftModel.from_pretrained(loaded.model, str(directory))
     except (ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:

@@ -51,6 +51,33 @@ def locate(spec: str) -> Source:
     return _locate_on_hub(spec)
 
 
+def holds(source: Source, fingerprint: str) -> bool:
+    """Return whether a model found here has the weights of a fingerprint.
+
+    A fingerprint of the hub names a commit. A directory holds that commit if it is its snapshot in the hub's cache, or
+    if `hf download --local-dir` noted it there.
+    """
+    if source.fingerprint == fingerprint:
+        return True
+    kind, _, name = fingerprint.partition("-")
+    if kind != "hub" or not source.fingerprint.startswith("dir-"):
+        return False
+    folder, commit = Path(source.location).resolve(), name.rpartition("@")[2]
+    note = folder / ".cache" / "huggingface" / "download" / "config.json.metadata"
+    noted = note.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0].strip() if note.is_file() else ""
+    return commit in {folder.name, noted}
+
+
+def pinned(spec: str, fingerprint: str) -> str:
+    """Return the spec of the weights a fingerprint is of: a hub id with the commit, where the hub has gone on."""
+    return fingerprint.removeprefix("hub-") if fingerprint.startswith("hub-") else spec
+
+
+def model_label(spec: str) -> str:
+    """Return a model's name wherever it is: of a path its last part; a hub id as it is."""
+    return Path(spec).resolve().name if Path(spec).exists() else spec
+
+
 def _locate_on_hub(spec: str) -> Source:
     from huggingface_hub import snapshot_download  # the hub client is only needed here
 

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import errno
 import importlib.util
+import io
 import json
 import os
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from handful.errors import AdapterError, ModelError
 from handful.llm.gguf_cache import cache_folder, dequantised
 from handful.llm.loading import load_model, load_tokenizer, with_adapter
-from handful.llm.sources import locate
+from handful.llm.sources import holds, locate, model_label, pinned
 from tests.tiny import make_tiny_model
 
 
@@ -99,6 +101,33 @@ def test_other_weights_than_expected_are_refused(tiny_model_dir: Path) -> None:
         load_model(str(tiny_model_dir), fingerprint="dir-0")
 
 
+def test_a_local_copy_of_a_hub_commit_is_known_by_where_it_came_from(tiny_model_dir: Path, tmp_path: Path) -> None:
+    commit = "0123456789abcdef"
+    expected = f"hub-org/name@{commit}"
+    snapshot = shutil.copytree(tiny_model_dir, tmp_path / "snapshots" / commit)
+    assert holds(locate(str(snapshot)), expected)
+    copy = shutil.copytree(tiny_model_dir, tmp_path / "copy")
+    assert not holds(locate(str(copy)), expected)
+    notes = copy / ".cache" / "huggingface" / "download"
+    notes.mkdir(parents=True)
+    (notes / "config.json.metadata").write_text(f"{commit}\netag\n0.0\n")
+    assert holds(locate(str(copy)), expected)
+    assert not holds(locate(str(copy)), "hub-org/name@fedcba")
+    assert load_model(str(copy), device="cpu", fingerprint=expected).name == str(copy)
+
+
+def test_a_hub_model_that_moved_on_is_asked_for_by_its_commit() -> None:
+    assert pinned("org/name", "hub-org/name@0123") == "org/name@0123"
+    assert pinned("./m.gguf", "gguf-0123") == "./m.gguf"
+
+
+def test_a_models_name_says_nothing_of_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(b"")
+    assert model_label(str(tmp_path / "m.gguf")) == "m.gguf"
+    assert model_label("org/name@v1") == "org/name@v1"
+    assert model_label("smollm2-135m") == "smollm2-135m"
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
@@ -133,6 +162,25 @@ def test_a_directory_that_is_no_language_model_is_refused(tmp_path: Path) -> Non
     (tmp_path / "config.json").write_text('{"model_type": "no-such-type"}')
     with pytest.raises(ModelError, match="cannot load the model"):
         load_model(str(tmp_path))
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+def test_a_model_with_code_of_its_own_is_refused_without_a_question(
+    tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    """Not passed, `trust_remote_code` is asked for on standard input, where `predict -` reads texts."""
+    copy = shutil.copytree(tiny_model_dir, tmp_path / "copy")
+    marker = tmp_path / "ran"
+    (copy / "own.py").write_text(f"open({str(marker)!r}, 'w')\nclass Own: pass\n")
+    settings = json.loads((copy / file).read_text())
+    classes = {"AutoConfig": "own.Own", "AutoModelForCausalLM": "own.Own", "AutoTokenizer": ["own.Own", None]}
+    settings |= {"auto_map": classes, "model_type": "own", "tokenizer_class": "Own"}
+    (copy / file).write_text(json.dumps(settings))
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 10))
+    with suppress(ModelError):
+        load_model(str(copy), device="cpu")
+    assert not marker.exists()
 
 
 def test_damaged_safetensors_are_a_model_error(tiny_model_dir: Path, tmp_path: Path) -> None:
@@ -271,9 +319,12 @@ def test_an_adapter_of_another_model_is_refused(tiny_model_dir: Path, tmp_path: 
     get_peft_model(LlamaForCausalLM(config), LoraConfig(target_modules="all-linear")).save_pretrained(tmp_path)
     with pytest.raises(AdapterError, match="the adapter does not fit"):
         with_adapter(load_model(str(tiny_model_dir), device="cpu"), tmp_path)
-    for missing in ("adapter_model.safetensors", "adapter_config.json"):
+    for missing, message in (
+        ("adapter_config.json", "the adapter does not fit"),
+        ("adapter_model.safetensors", "there is no adapter_model.safetensors"),
+    ):
         (tmp_path / missing).unlink()
-        with pytest.raises(AdapterError, match="the adapter does not fit"):
+        with pytest.raises(AdapterError, match=message):
             with_adapter(load_model(str(tiny_model_dir), device="cpu"), tmp_path)
 
 
