@@ -1,4 +1,4 @@
-"""How sure a comparison is: intervals by bootstrap over seeds and texts, and paired tests.
+"""How sure a comparison is: intervals over seeds and texts, and paired tests.
 
 All methods of a seed are measured on the same texts, so differences are taken text by text and seed by seed.
 """
@@ -43,15 +43,20 @@ class Difference:
     """Two-sided: paired t-test over the seeds; over the texts of a single seed McNemar's exact test."""
 
 
-def bootstrap(gold: ArrayLike, predicted: ArrayLike, n_labels: int, statistic: Statistic, seed: int = 0) -> Interval:
-    """Return a statistic's mean over seeds with its percentile interval, seeds and texts drawn anew.
+def mean_interval(
+    gold: ArrayLike, predicted: ArrayLike, n_labels: int, statistic: Statistic, seed: int = 0
+) -> Interval:
+    """Return a statistic's mean over seeds with the interval for other draws of examples and other such texts.
+
+    Over the texts it is a percentile bootstrap, over several seeds the t-interval (a bootstrap of a handful of seeds is
+    too narrow); the two are independent, so their half-widths add as squares.
 
     Args:
         gold: Label index of each text, shape (n_texts,).
         predicted: Label indices, shape (n_seeds, n_texts).
         n_labels: How many labels there are.
-        statistic: What is made of each seed's confusion matrix.
-        seed: Of the draws; a constant, so that tables do not move.
+        statistic: What is made of each seed's confusion matrix, within [0, 1].
+        seed: Of the bootstrap's draws; a constant, so that tables do not move.
     """
     pairs = np.asarray(gold)[None] * n_labels + np.atleast_2d(np.asarray(predicted))  # (S, T)
 
@@ -59,22 +64,29 @@ def bootstrap(gold: ArrayLike, predicted: ArrayLike, n_labels: int, statistic: S
         return statistic(np.bincount(cells, minlength=n_labels * n_labels).reshape(n_labels, n_labels))
 
     each = np.array([value(row) for row in pairs])
+    mean, (n_seeds, n_texts) = float(each.mean()), pairs.shape
+    spread = float(each.std(ddof=1)) if n_seeds > 1 else 0.0
     random = array_stream(seed, "bootstrap")
-    n_seeds, n_texts = pairs.shape
     drawn = []
     for _ in range(_RESAMPLES):
         texts = random.integers(n_texts, size=n_texts)
-        drawn.append(np.mean([value(pairs[s, texts]) for s in random.integers(n_seeds, size=n_seeds)]))
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    spread = float(each.std(ddof=1)) if n_seeds > 1 else 0.0
-    return Interval(float(each.mean()), float(low), float(high), spread, n_seeds)
+        drawn.append(np.mean([value(row[texts]) for row in pairs]))
+    over_texts = np.quantile(drawn, (0.025, 0.975)) - mean
+    over_seeds = _t_half_width(spread, n_seeds)
+    below, above = (float(np.hypot(max(0.0, half), over_seeds)) for half in (-over_texts[0], over_texts[1]))
+    return Interval(mean, max(0.0, mean - below), min(1.0, mean + above), spread, n_seeds)
+
+
+def _t_half_width(spread: float, n_seeds: int) -> float:
+    return float(stats.t.ppf(0.975, n_seeds - 1)) * spread / float(np.sqrt(n_seeds)) if n_seeds > 1 else 0.0
 
 
 def paired_difference(right_a: ArrayLike, right_b: ArrayLike, seed: int = 0) -> Difference:
     """Compare two methods on the same texts.
 
-    With one seed the interval is a percentile bootstrap over the texts. With several it is the paired t-interval over
-    the seeds: a bootstrap of a handful of seeds is too narrow, and the texts are the same for all of them.
+    With several seeds the interval is the paired t-interval over them: a bootstrap of a handful of seeds is too narrow,
+    and the texts are the same for all. With one seed, or where all seeds have the same gain, it is that over the texts
+    of the first.
 
     Args:
         right_a: Whether each answer was right, bool, shape (n_texts,) or (n_seeds, n_texts).
@@ -83,25 +95,44 @@ def paired_difference(right_a: ArrayLike, right_b: ArrayLike, seed: int = 0) -> 
     """
     a, b = (np.atleast_2d(np.asarray(right, dtype=bool)) for right in (right_a, right_b))
     gains = a.astype(np.int64) - b  # (S, T)
-    if len(gains) > 1:
+    if len(np.unique(gains.sum(axis=1))) > 1:
         return difference_over_seeds(gains.mean(axis=1))
-    random, row = array_stream(seed, "bootstrap"), gains[0]
-    drawn = [row[random.integers(len(row), size=len(row))].mean() for _ in range(_RESAMPLES)]
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return Difference(float(row.mean()), float(low), float(high), mcnemar(int((row > 0).sum()), int((row < 0).sum())))
+    return _difference_over_texts(gains[0], seed)
 
 
 def difference_over_seeds(gains: ArrayLike) -> Difference:
     """Return the mean of a difference in accuracy that was taken seed by seed, with the paired t-interval.
 
     Args:
-        gains: One method's accuracy less the other's, shape (n_seeds,), at least two.
+        gains: One method's accuracy less the other's, shape (n_seeds,), at least two; where all are equal, nothing is
+            known of how they spread, and the interval is all there can be.
     """
     by_seed = np.asarray(gains, dtype=np.float64)
-    mean, spread = float(by_seed.mean()), float(by_seed.std(ddof=1) / np.sqrt(len(by_seed)))
-    half = float(stats.t.ppf(0.975, len(by_seed) - 1)) * spread
-    test = float(stats.ttest_1samp(by_seed, 0).pvalue) if spread else float(mean == 0)
-    return Difference(mean, max(-1.0, mean - half), min(1.0, mean + half), test)
+    mean, spread = float(by_seed.mean()), float(by_seed.std(ddof=1))
+    if not spread:
+        return Difference(mean, -1.0, 1.0, 1.0)
+    half = _t_half_width(spread, len(by_seed))
+    return Difference(mean, max(-1.0, mean - half), min(1.0, mean + half), float(stats.ttest_1samp(by_seed, 0).pvalue))
+
+
+def _difference_over_texts(gains: NDArray[np.int64], seed: int) -> Difference:
+    """Return the difference of one seed: McNemar's exact test, and an interval that holds 0 where that finds nothing.
+
+    It spans the bootstrap's and the exact one of which method is right where only one is (Clopper and Pearson 1934): by
+    itself the bootstrap of a few such texts is too narrow. Without any, so many texts may still hide a share of
+    1 - 0.025^(1/n).
+    """
+    only_a, only_b = int((gains > 0).sum()), int((gains < 0).sum())
+    apart, mean = only_a + only_b, float(gains.mean())
+    if not apart:
+        unseen = 1 - 0.025 ** (1 / len(gains))
+        return Difference(0.0, -unseen, unseen, 1.0)
+    random = array_stream(seed, "bootstrap")
+    drawn = [gains[random.integers(len(gains), size=len(gains))].mean() for _ in range(_RESAMPLES)]
+    exact = stats.binomtest(only_a, apart).proportion_ci(0.95, "exact")
+    bounds = [(2 * share - 1) * apart / len(gains) for share in (exact.low, exact.high)]
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return Difference(mean, min(float(low), bounds[0]), max(float(high), bounds[1]), mcnemar(only_a, only_b))
 
 
 def shown_mean(mean: float, sd: float, n_seeds: int) -> str:

@@ -4,28 +4,38 @@ import numpy as np
 import pytest
 
 from handful.evaluation.metrics import confusion_accuracy
-from handful.evaluation.uncertainty import bootstrap, mcnemar, paired_difference
+from handful.evaluation.uncertainty import (
+    Difference,
+    difference_over_seeds,
+    mcnemar,
+    mean_interval,
+    paired_difference,
+)
 
 
-def test_bootstrap_of_one_seed_is_as_wide_as_the_binomial() -> None:
+def test_an_interval_of_one_seed_is_as_wide_as_the_binomial() -> None:
     gold = np.zeros(400, dtype=int)
     predicted = np.array([0] * 300 + [1] * 100)
-    found = bootstrap(gold, predicted, 2, confusion_accuracy)
+    found = mean_interval(gold, predicted, 2, confusion_accuracy)
     assert (found.mean, found.sd, found.n_seeds) == (0.75, 0.0, 1)
     spread = 1.96 * (0.75 * 0.25 / 400) ** 0.5
     assert found.low == pytest.approx(0.75 - spread, abs=0.01)
     assert found.high == pytest.approx(0.75 + spread, abs=0.01)
 
 
-def test_bootstrap_over_seeds_widens_with_their_spread() -> None:
+def test_an_interval_over_seeds_is_theirs_and_the_texts_together() -> None:
     gold = np.zeros(200, dtype=int)
     alike = np.array([[0] * 150 + [1] * 50] * 5)
     apart = np.array([[0] * right + [1] * (200 - right) for right in (110, 130, 150, 170, 190)])
-    near, far = (bootstrap(gold, rows, 2, confusion_accuracy) for rows in (alike, apart))
+    near, far = (mean_interval(gold, rows, 2, confusion_accuracy) for rows in (alike, apart))
     assert near.mean == far.mean == 0.75
     assert far.sd == pytest.approx(np.std([0.55, 0.65, 0.75, 0.85, 0.95], ddof=1))
-    assert far.high - far.low > 1.5 * (near.high - near.low)
-    assert bootstrap(gold, apart, 2, confusion_accuracy) == far
+    over_texts = 1.96 * (0.75 * 0.25 / 200) ** 0.5
+    over_seeds = 2.776 * far.sd / 5**0.5
+    assert near.mean - near.low == pytest.approx(over_texts, abs=0.01)
+    assert far.mean - far.low == pytest.approx((over_seeds**2 + over_texts**2) ** 0.5, abs=0.01)
+    assert far.high == pytest.approx(min(1.0, 0.75 + (over_seeds**2 + over_texts**2) ** 0.5), abs=0.01)
+    assert mean_interval(gold, apart, 2, confusion_accuracy) == far
 
 
 def test_a_paired_difference_over_seeds_is_the_t_interval() -> None:
@@ -54,10 +64,29 @@ def test_one_seed_is_compared_text_by_text() -> None:
     assert found.p_value == pytest.approx(2 * 0.5**10)
 
 
+@pytest.mark.parametrize(("only_a", "only_b", "n_texts"), [(4, 0, 20), (4, 0, 100), (9, 2, 100), (3, 0, 3), (0, 5, 50)])
+def test_an_interval_finds_nothing_that_the_test_does_not(only_a: int, only_b: int, n_texts: int) -> None:
+    right_a = np.array([True] * only_a + [False] * only_b + [True] * (n_texts - only_a - only_b))
+    right_b = np.array([False] * only_a + [True] * (n_texts - only_a))
+    found = paired_difference(right_a, right_b)
+    assert found.p_value > 0.05
+    assert found.low < 0 < found.high
+
+
+def test_equal_gains_in_all_seeds_do_not_pass_for_certain() -> None:
+    right_a, right_b = np.array([True] * 2 + [False] * 98), np.array([True] * 1 + [False] * 99)
+    found = paired_difference([right_a] * 3, [right_b] * 3)
+    assert found == paired_difference(right_a, right_b)
+    assert found.mean == pytest.approx(0.01)
+    assert found.p_value == 1
+    assert difference_over_seeds([0.01, 0.01]) == Difference(0.01, -1, 1, 1)
+
+
 def test_methods_that_answer_alike_are_not_told_apart() -> None:
     right = np.array([True, False] * 20)
-    assert paired_difference(right, right) == paired_difference(right, right)
-    assert paired_difference(right, right).p_value == 1
+    found = paired_difference(right, right)
+    assert (found.mean, found.p_value) == (0, 1)
+    assert -found.low == found.high == pytest.approx(0.088, abs=1e-3)  # 1 - 0.025^(1/40)
     both = np.stack([right, right])
     assert paired_difference(both, both).p_value == 1
 

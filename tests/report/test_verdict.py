@@ -53,8 +53,13 @@ def test_no_telling_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "More test texts would narrow the interval." in said.details[0]
 
 
-def test_with_the_real_interval() -> None:
-    assert "cannot be told apart on these 20 test texts" in verdict(run_data()).headline
+@pytest.mark.parametrize("wrong", [(4, 2), (4, 0)])
+def test_with_the_real_interval(wrong: tuple[int, int]) -> None:
+    assert "cannot be told apart on these 20 test texts" in verdict(run_data(wrong=wrong)).headline
+
+
+def test_six_texts_that_only_ours_gets_right_are_enough() -> None:
+    assert verdict(run_data(wrong=(6, 0))).headline.startswith("Use ours")
 
 
 def test_guessing_is_called_guessing() -> None:
