@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from benchmarks.accuracy.bounds import as_csv, as_said, judges_answers, measure
+from handful.benchmark.benchmark import run_benchmark
+from handful.benchmark.plan import BenchmarkPlan, Cell
+from handful.evaluation.methods import METHODS, ORACLE, OURS
+from handful.progress import Silent
+from handful.records import Verdict
+from handful.run import open_run
+from handful.training_plan import CheckpointStore, TrainingPlan
+from tests.toys import RecordingEngine, job_of, small_recipe, two_label_task
+
+MANIFEST: dict[str, dict[str, str]] = {"identity": {}, "environment": {}}
+
+
+def test_the_oracles_labels_take_the_place_of_the_judges() -> None:
+    verdicts = [
+        Verdict("0", "kept", "agrees", "good", (0.9, 0.1), (-0.1, -2.3), 0.8),
+        Verdict("1", "rejected", "disagrees", "good", (0.2, 0.8), (-1.6, -0.2), -0.6),
+        Verdict("2", "rejected", "duplicate", "bad"),
+    ]
+    first, second, third = as_said(two_label_task(), verdicts, {"0": "bad", "1": "good"})
+    assert (first.decision, first.label, first.label_probabilities) == ("kept", "bad", (0.0, 1.0))
+    assert (second.decision, second.label, second.label_probabilities) == ("kept", "good", (1.0, 0.0))
+    assert third == verdicts[2]
+
+
+class KeepingEngine(RecordingEngine):
+    """Keeps what is trained on."""
+
+    plans: list[TrainingPlan]
+
+    def train(self, plan: TrainingPlan, checkpoints: CheckpointStore, on_step: object) -> dict[str, bytes]:
+        self.plans.append(plan)
+        return super().train(plan, checkpoints, on_step)
+
+
+def test_bounds_are_measured_on_the_benchmarks_own_texts_and_go_on(tmp_path: Path) -> None:
+    engine = KeepingEngine()
+    object.__setattr__(engine, "plans", [])
+    task, methods = two_label_task(), (METHODS[OURS], ORACLE)
+    plan = BenchmarkPlan((task,), methods, (0,), small_recipe(), engine, 3)
+    with open_run(tmp_path / "bench", MANIFEST) as run:
+        run_benchmark(plan, run, Silent())
+    ours = next(p for p in engine.plans if any(row.source == "synthetic" for row in p.rows))
+    engine.plans.clear()
+    cell = Cell(plan, task, METHODS[OURS], 0)
+    with open_run(tmp_path / "bounds", MANIFEST) as run:
+        rows = measure(cell, tmp_path / "bench", run, Silent())
+        trained = engine.plans[-1]
+        count = len(engine.plans)
+        assert measure(cell, tmp_path / "bench", run, Silent()) == rows
+        assert len(engine.plans) == count
+    assert [row["bound"] for row in rows] == ["judges", "oracle_labels"]
+    assert {row["n_test"] for row in rows} == {3}
+    written = {row.text for row in ours.rows if row.source == "synthetic"}
+    learnt = [row for row in trained.rows if row.source == "synthetic"]
+    assert written & {row.text for row in learnt}
+    assert all(sorted(row.label_probabilities) == [0.0, 1.0] for row in learnt)
+    assert next(iter(csv.DictReader(as_csv(rows).decode().splitlines())))["task"] == "films"
+
+
+def test_the_judges_answer_the_test_texts(tmp_path: Path) -> None:
+    task = two_label_task()
+    with open_run(tmp_path / "run", MANIFEST) as run:
+        answers = judges_answers(job_of(task, RecordingEngine()), run, Silent())
+    # The stand-in counts words that a text shares with the demonstrations.
+    assert answers == [example.label for example in task.test or ()]
