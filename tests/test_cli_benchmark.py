@@ -77,7 +77,7 @@ def test_an_estimate_needs_no_test_texts() -> None:
     write_task(Path(), test=False)
     result = handful("estimate", "task.yaml", "--model", "scripted", "--set", "generate.synthetic_per_label=3")
     assert result.code == 0, result.err
-    assert "8 answers are few" in result.out
+    assert "these 8 answers do not tell the methods apart" in result.out
     assert "4 folds" in result.out
     again = handful("estimate", "task.yaml", "--model", "scripted", "--set", "generate.synthetic_per_label=3")
     assert again.out == result.out

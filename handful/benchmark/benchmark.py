@@ -129,5 +129,6 @@ def _results_row(plan: BenchmarkPlan, result: TaskResults) -> dict[str, Any]:
         "n_test": len(result.task.test or ()),
         "labels": list(result.task.label_names),
         "seeds": list(plan.seeds),
+        "warnings": list(result.task.warnings),
         "methods": [dataclasses.asdict(summary) for summary in result.summaries],
     }

@@ -16,6 +16,7 @@ from handful.calibration import FloatArray
 from handful.classifier import Classifier
 from handful.demonstrations import in_random_order
 from handful.llm.protocol import OnProgress
+from handful.peers.encoders import encoder_identity
 from handful.peers.fitting import fit_peer
 from handful.progress import stop_if_asked
 from handful.tuning import checkpoint_key, job_spec, shift_of, train_files, tune_classifier, tuned_classifier
@@ -52,7 +53,8 @@ def measured(cell: Cell, draw: Draw) -> dict[str, Any]:
         What was measured (`task`, `method`, `shots_per_label`, ...), `log_probs` of the test texts and of the pool,
         seconds, milliseconds, tokens, memory, and what is needed to repeat it.
     """
-    inputs = [cell.method.key, cell.job().identity(), draw.job.identity(), cell.plan.encoder, cell.plan.full_epochs]
+    encoder = encoder_identity(cell.plan.encoder) if cell.method.peer is not None else cell.plan.encoder
+    inputs = [cell.method.key, cell.job().identity(), draw.job.identity(), encoder, cell.plan.full_epochs]
     return draw.run.step(f"cell-{plain_name(cell.method.key)}", inputs, lambda: [_measure(cell, draw)])[0]
 
 

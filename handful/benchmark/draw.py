@@ -71,7 +71,7 @@ def draw_directory(cell: Cell) -> Path:
 
     Cells whose recipes write and judge alike share their candidates.
     """
-    changes = list(cell.writing_changes)
+    changes = list(cell.handful_changes)
     if cell.method.shots == FULL:
         # Its classifier stays on disk: the oracle's, and any other's in a directory of its own.
         changes = ["full", *(() if cell.method.key == ORACLE.key else (cell.method.key,))]

@@ -97,7 +97,7 @@ def _analysed(draw: _WrittenDraw, n_words: int, run: Run, progress: Progress) ->
     return {
         "task": cell.task.name,
         "seed": cell.seed,
-        "changes": list(cell.writing_changes),
+        "changes": list(cell.handful_changes),
         "synthetic_per_label": cell.handful().recipe.generate.synthetic_per_label,
         "n_candidates": len(candidates),
         "n_judged": sum(bool(verdict.label_probabilities) for verdict in verdicts),
@@ -108,7 +108,7 @@ def _analysed(draw: _WrittenDraw, n_words: int, run: Run, progress: Progress) ->
         "precision": _precision(candidates, verdicts, oracle, labels),
         "diversity": _diversity(draw, n_words),
         "growth": list(_growth(draw)),
-        "words": {} if cell.writing_changes else _words(draw),
+        "words": {} if cell.handful_changes else _words(draw),
     }
 
 

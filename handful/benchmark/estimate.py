@@ -23,6 +23,8 @@ from handful.seeding import stream
 from handful.task import Task
 
 _METHODS = ("in_context", "lora_real", "lora_synthetic")
+_LIKE_JUDGES = ("in_context", "lora_real")
+"""What shows whether the model can label this task's texts from the examples alone, as its judges have to."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,20 @@ class Estimate:
 
     def advice(self) -> list[str]:
         """Return what the numbers mean, in sentences."""
-        said = [
-            f"{self.n_examples} answers are few: where two intervals overlap, this does not tell the methods apart."
-        ]
-        in_context = next(entry for entry in self.methods if entry.method == "in_context")
-        if in_context.right_calibrated.interval[0] <= self.chance:
+        said = [f"Where two intervals overlap, these {self.n_examples} answers do not tell the methods apart."]
+        judges = [entry for entry in self.methods if entry.method in _LIKE_JUDGES]
+        best = max((share for entry in judges for share in (entry.right, entry.right_calibrated)), key=_value)
+        found = f"{best.hits} of {best.total} right where guessing is right {self.chance:.0%} of the time"
+        if best.value <= self.chance:
             said.append(
-                f"Shown your examples, the model is not known to do better than guessing ({self.chance:.2f}). Writing "
-                "and checking more texts with it is then likely not to help here: try a larger model, clearer label "
-                "names and descriptions, or label more examples and tune on them alone."
+                f"Neither shown your examples nor tuned on them is the model better than guessing: at best {found}. "
+                "If that is so, more texts of its own will not help here: try a larger model, clearer label names and "
+                "descriptions, or label more examples."
+            )
+        elif best.interval[0] <= self.chance:
+            said.append(
+                f"These answers are too few to say whether the model does better than guessing: at best {found}. "
+                "A hundred labelled test texts would say it; name them in the task file as `test:`."
             )
         for overlap in self.overlaps:
             said.append(
@@ -94,7 +101,7 @@ def estimate(job: Job, run: Run, n_folds: int, progress: Progress) -> Estimate:
         n_folds=n_folds,
         n_examples=len(job.task.examples),
         chance=1 / len(job.task.label_names),
-        methods=tuple(_pooled(name, results) for name in _METHODS),
+        methods=tuple(entry for name in _METHODS for entry in _pooled(name, results)),
         acceptance=acceptance(candidates, verdicts, job.task.label_names),
         overlaps=tuple(overlaps(candidates, verdicts, job.task.label_names)),
     )
@@ -132,9 +139,16 @@ def folds_of(task: Task, n_folds: int, seed: int) -> list[Task]:
     ]
 
 
-def _pooled(name: str, results: Sequence[TaskResults]) -> MethodEstimate:
+def _pooled(name: str, results: Sequence[TaskResults]) -> list[MethodEstimate]:
+    """Return a method's answers over all folds; nothing of one that was left out of a fold (see `does_not_fit`)."""
     titles = [summary.title for result in results for summary in result.summaries if summary.spec == name]
-    return MethodEstimate(name, titles[0], _right(name, "raw", results), _right(name, "pool", results))
+    if len(titles) < len(results):
+        return []
+    return [MethodEstimate(name, titles[0], _right(name, "raw", results), _right(name, "pool", results))]
+
+
+def _value(share: Share) -> float:
+    return share.value
 
 
 def _right(name: str, calibration: Calibration, results: Sequence[TaskResults]) -> Share:

@@ -12,6 +12,7 @@ from handful.errors import TaskError
 from handful.evaluation.methods import Method
 from handful.job import Job
 from handful.llm.engine import Engine
+from handful.llm.sources import model_label
 from handful.recipe import Recipe
 from handful.recipe_file import change_recipe
 from handful.task import Task
@@ -50,6 +51,11 @@ class BenchmarkPlan:
             if not task.test:
                 mend = "Add `test: test.csv` to the task; `handful estimate` says what can be known without."
                 raise TaskError("there are no test texts to measure on", where=task.source or task.name, mend=mend)
+            written_from = [method.shots for method in self.methods if method.trained_on == "real_and_synthetic"]
+            fewest = min((shots for shots in written_from if isinstance(shots, int)), default=least)
+            if fewest < least:
+                mend = f"Write {least} or more, or judge in context: --set filter.judge=in_context."
+                raise TaskError(f"the judges need {least} examples per label", where="--methods", mend=mend)
             if self.shots_per_label is not None and self.shots_per_label < least:
                 mend = "Draw more, or judge in context: --set filter.judge=in_context."
                 raise TaskError(f"the judges need {least} examples per label", where="--shots-per-label", mend=mend)
@@ -68,7 +74,7 @@ class BenchmarkPlan:
             "shots_per_label": self.shots_per_label,
             "full_epochs": self.full_epochs,
             "encoder": self.encoder,
-            "model": self.engine.name,
+            "model": model_label(self.engine.name),
             "model_fingerprint": self.engine.fingerprint(),
             **self.engine.arithmetic(),
         }
@@ -109,7 +115,20 @@ class Cell:
         How the method trains is no part of it: methods that write and judge alike share their candidates.
         """
         recipe = change_recipe(self.plan.recipe, self.writing_changes)
-        return Job(self._drawn(self.plan.shots_per_label), recipe, self.seed, self.plan.engine)
+        shots = self._own_shots
+        task = self._drawn(self.plan.shots_per_label) if shots is None else self._at_most(shots)
+        return Job(task, recipe, self.seed, self.plan.engine)
+
+    @property
+    def handful_changes(self) -> tuple[str, ...]:
+        """In what the handful and what is written from it differ from the plan's; none where candidates are shared."""
+        return (*(() if self._own_shots is None else (f"shots_per_label={self._own_shots}",)), *self.writing_changes)
+
+    @property
+    def _own_shots(self) -> int | None:
+        """Examples per label that the method has texts written from, where that is not the plan's handful."""
+        shots = self.method.shots
+        return shots if isinstance(shots, int) and self.method.trained_on == "real_and_synthetic" else None
 
     @property
     def writing_changes(self) -> tuple[str, ...]:
@@ -121,11 +140,15 @@ class Cell:
         shots = self.method.shots
         if shots == "full":
             task = self.task
-        elif shots is not None:  # rare labels give all they have
-            task = self.task.sample(shots, self.seed, at_most=True)
+        elif shots is not None:
+            task = self._at_most(shots)
         else:
             task = self._drawn(self.plan.shots_per_label)
         return Job(task, self.recipe, self.seed, self.plan.engine)
 
     def _drawn(self, shots: int | None) -> Task:
         return self.task if shots is None else self.task.sample(shots, self.seed)
+
+    def _at_most(self, shots: int) -> Task:
+        """Return the task with so many examples of each label; rare labels give all they have."""
+        return self.task.sample(shots, self.seed, at_most=True)

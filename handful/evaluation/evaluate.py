@@ -33,8 +33,8 @@ def evaluate_methods(job: Job, pool: Sequence[str], run: Run, progress: Progress
 
     Returns:
         `{"task", "n_test", "methods": [row, ...]}`; a row has method, title, accuracy with its 95 % interval, macro_f1,
-        calibrated_accuracy and calibrated_macro_f1 in [0, 1], the label prior that its answers are without (`shift`,
-        nats, or None), ms_per_text, prompt_tokens.
+        calibrated_accuracy and calibrated_macro_f1 in [0, 1] (None without a pool), the label prior that its answers
+        are without (`shift`, nats, or None), ms_per_text, prompt_tokens.
     """
     task = job.task
     gold = [example.label for example in task.test or ()]
@@ -81,14 +81,14 @@ def result_row(method: Method, job: Job, log_probs: ArrayLike, measured: Mapping
     pool = measured["pool_log_probs"]
     as_answered = score_predictions(gold, _labels(task, log_probs, measured["shift"]), task.label_names)
     shift = estimate_shift(pool, "match") if pool else None
-    calibrated = score_predictions(gold, _labels(task, log_probs, shift), task.label_names)
+    calibrated = None if shift is None else score_predictions(gold, _labels(task, log_probs, shift), task.label_names)
     shots = max(len(task.examples_of(label)) for label in task.label_names)
     return {
         "method": method.name,
         "title": method.titled(shots, job.recipe.generate.synthetic_per_label),
         **dataclasses.asdict(as_answered),
-        "calibrated_accuracy": calibrated.accuracy,
-        "calibrated_macro_f1": calibrated.macro_f1,
+        "calibrated_accuracy": None if calibrated is None else calibrated.accuracy,
+        "calibrated_macro_f1": None if calibrated is None else calibrated.macro_f1,
         **{key: measured[key] for key in ("shift", "ms_per_text", "prompt_tokens")},
     }
 

@@ -94,7 +94,7 @@ METHODS: Mapping[str, Method] = {
         ),
         Method(
             "lora_synthetic_random",
-            "ours, filtered at random ({k} + {n})",
+            "ours, filtered at random ({k} + up to {n})",
             trained_on="real_and_synthetic",
             filter_method="random",
         ),
@@ -153,6 +153,9 @@ def method_of(spec: str) -> Method:
 def _shots(method: Method, shots: str) -> Shots:
     if method.name == "zero_shot":
         raise RecipeError("zero_shot uses no examples", where="--methods", mend="Write zero_shot.")
+    if shots == FULL and method.trained_on == "real_and_synthetic":
+        mend = f"Write {method.name}:25 for another number of examples, or lora_real:{FULL}."
+        raise RecipeError(f"{method.name} starts from a handful of examples", where="--methods", mend=mend)
     if shots == FULL:
         return FULL
     if not _is_count(shots):

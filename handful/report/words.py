@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from handful.evaluation.diversity import equal_length, measure_diversity
+from handful.evaluation.diversity import count_words, equal_length, measure_diversity
 from handful.evaluation.words import WordDifference, content_counts, log_odds
 from handful.report.clouds import cloud_pair
 from handful.report.page import Block, Paragraph, Section, table
@@ -13,6 +13,8 @@ from handful.report.wording import NAME_CHARS, cut, plural, share, signed
 
 _CLOUDS = 12
 _WORDS = 10
+_LEAST_SHARE = 10
+"""A group of texts is compared if it has at least one in so many words of the longest group."""
 
 
 def real_texts(data: RunData, label: str | None = None) -> list[str]:
@@ -74,6 +76,9 @@ def diversity_section(data: RunData) -> Section | None:
     if data.task.test:
         groups["real test texts"] = [example.text for example in data.task.test]
     groups = {name: texts for name, texts in groups.items() if len(texts) > 1}
+    lengths = {name: count_words(texts) for name, texts in groups.items()}
+    # All are cut to the shortest: a few rejected texts would leave nothing of the others to compare.
+    groups = {name: texts for name, texts in groups.items() if lengths[name] * _LEAST_SHARE >= max(lengths.values())}
     equal = equal_length(groups, data.seed)
     rows = [_diversity_row(name, list(texts), examples, data.seed) for name, texts in equal.items()]
     rows.append(_diversity_row("the real examples", examples, [], data.seed))

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from handful.benchmark.benchmark import TaskResults, run_benchmark
+from handful.benchmark.draw import draw_directory
 from handful.benchmark.plan import BenchmarkPlan
 from handful.benchmark.tables import markdown
 from handful.calibration import estimate_shift, label_probabilities
 from handful.errors import HandfulError, Interrupted, RunError, TaskError
 from handful.evaluation.methods import methods_of
+from handful.evaluation.metrics import log_loss
 from handful.recipe_file import change_recipe
 from handful.report.comparison import rows_by_method
 from handful.report.run_data import read_run
@@ -115,7 +117,11 @@ def test_scores_are_made_of_the_saved_answers(tmp_path: Path) -> None:
         elif cell.score.calibration == "raw":
             probabilities = label_probabilities(log_probs)
         else:
-            continue
+            (cell_file,) = (run / "steps").glob("cell-in_context-*")
+            pool = json.loads(cell_file.read_text().splitlines()[0])["pool_log_probs"]
+            probabilities = label_probabilities(log_probs, estimate_shift(pool, "match"))
+            assert pool != log_probs.tolist()
+        assert cell.score.log_loss == pytest.approx(log_loss(probabilities, gold))
         assert cell.score.accuracy == (probabilities.argmax(axis=1) == gold).mean()
         assert list(cell.predicted) == probabilities.argmax(axis=1).tolist()
     lines = list(read_jsonl(tmp_path / "bench" / "cells.jsonl"))
@@ -130,6 +136,21 @@ def test_a_seed_draws_the_examples_and_a_larger_draw_holds_the_smaller() -> None
     two, three = cells["lora_real:2", 0].job().task, cells["lora_synthetic", 0].job().task
     assert set(two.examples) < set(three.examples)
     assert set(three.examples) != set(cells["lora_synthetic", 1].job().task.examples)
+
+
+def test_ours_with_more_examples_writes_from_them(tmp_path: Path) -> None:
+    plan = plan_of("lora_synthetic,lora_synthetic:2,lora_real:2", seeds=1)
+    cells = {cell.method.key: cell for cell in plan.cells()}
+    two = cells["lora_synthetic:2"]
+    assert set(two.handful().task.examples) == set(two.job().task.examples)
+    assert len(two.handful().task.examples) == 4
+    assert draw_directory(two) != draw_directory(cells["lora_synthetic"]) == draw_directory(cells["lora_real:2"])
+    (result,) = measure(plan, tmp_path / "bench")
+    assert [summary.title for summary in result.summaries][1] == "ours (2 + 5)"
+    draws = list(read_jsonl(tmp_path / "bench" / "draws.jsonl"))
+    assert [draw["changes"] for draw in draws] == [[], ["shots_per_label=2"]]
+    with pytest.raises(TaskError, match="judges need 2 examples"):
+        plan_of("lora_synthetic:1").check()
 
 
 def test_a_rare_label_gives_all_it_has() -> None:

@@ -9,7 +9,7 @@ from handful.errors import TaskError
 from handful.evaluation.filter_quality import Overlap, Share
 from handful.run import open_run
 from handful.task import Task
-from tests.toys import Listener, RecordingEngine, job_of, two_label_task
+from tests.toys import Listener, RecordingEngine, RecordingLLM, job_of, two_label_task
 
 
 def test_every_example_is_tested_once_by_a_task_that_lacks_it() -> None:
@@ -57,10 +57,24 @@ def estimate_of(right: int, *overlaps: Overlap) -> Estimate:
     return Estimate(4, 16, 0.25, (method,), {}, overlaps)
 
 
-def test_the_advice_says_when_it_will_not_help() -> None:
-    assert not any("not to help" in sentence for sentence in estimate_of(14).advice())
-    assert any("not to help" in sentence for sentence in estimate_of(5).advice())
-    assert "16 answers are few" in estimate_of(14).advice()[0]
+def test_the_advice_says_when_it_will_not_help_and_when_that_is_not_known() -> None:
+    (clear,) = estimate_of(14).advice()
+    assert "these 16 answers do not tell the methods apart" in clear
+    _, few = estimate_of(6).advice()
+    assert "too few to say" in few
+    assert "at best 6 of 16 right where guessing is right 25% of the time" in few
+    _, guessing = estimate_of(4).advice()
+    assert "will not help here" in guessing
+
+
+def test_examples_that_do_not_fit_one_prompt_leave_the_other_methods(tmp_path: Path) -> None:
+    engine = RecordingEngine(RecordingLLM(most_segments=20))
+    job, listener = job_of(two_label_task(test=False), engine), Listener()
+    with open_run(tmp_path / "estimate", {"identity": identity(job, 2), "environment": {}}) as run:
+        found = estimate(job, run, 2, listener)
+    assert [entry.method for entry in found.methods] == ["lora_real", "lora_synthetic"]
+    assert any("in_context is left out" in warning for warning in listener.warnings)
+    assert found.advice()
 
 
 def test_the_advice_names_labels_that_overlap() -> None:

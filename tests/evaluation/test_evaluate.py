@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from handful.calibration import estimate_shift, label_probabilities
 from handful.classifier import Classifier
 from handful.evaluation.evaluate import evaluate_methods
 from handful.evaluation.methods import RUN_METHODS
@@ -59,10 +60,19 @@ def test_the_calibrated_columns_need_a_pool_and_no_test_text(tmp_path: Path) -> 
     assert task.test is not None
     with open_run(tmp_path / "run", {"identity": {}, "environment": {}}) as run:
         tune_classifier(job, real_rows(task, job.recipe), [], run, Listener())
-        results = evaluate_methods(job, [], run, Listener())
-    for row in results["methods"]:
-        assert row["calibrated_accuracy"] == row["accuracy"]
-        assert row["calibrated_macro_f1"] == row["macro_f1"]
+        without = evaluate_methods(job, [], run, Listener())
+    for row in without["methods"]:
+        assert row["calibrated_accuracy"] is row["calibrated_macro_f1"] is None
+    gold = [example.label for example in task.test]
+    with open_run(tmp_path / "with", {"identity": {}, "environment": {}}) as run:
+        tune_classifier(job, real_rows(task, job.recipe), POOL, run, Listener())
+        results = evaluate_methods(job, POOL, run, Listener())
+    (row,) = (row for row in results["methods"] if row["method"] == "zero_shot")
+    zero_shot = Classifier(engine.llm(max_text_tokens=512), job_spec(job))
+    shift = estimate_shift(zero_shot.log_probs(POOL), "match")
+    shifted = label_probabilities(zero_shot.log_probs([e.text for e in task.test]), shift).argmax(axis=1)
+    right = [task.label_names[index] == label for index, label in zip(shifted, gold, strict=True)]
+    assert row["calibrated_accuracy"] == pytest.approx(sum(right) / len(right))
 
 
 def test_in_context_prompts_show_every_example_once(tmp_path: Path) -> None:

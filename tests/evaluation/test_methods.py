@@ -59,6 +59,7 @@ def test_titles_say_how_many_examples() -> None:
         ("lora_real:-1", "no number of examples"),
         ("lora_real:٤", "no number of examples"),
         ("zero_shot:4", "uses no examples"),
+        ("lora_synthetic:full", "starts from a handful"),
         ("lora_real@", "no number of seeds"),
         ("lora_real:4@0", "no number of seeds"),
         ("lora_real@3:4", "no number of seeds"),

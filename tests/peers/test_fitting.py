@@ -3,6 +3,7 @@ from __future__ import annotations
 import builtins
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from handful.errors import ModelError
 from handful.llm.scripted import ScriptedLLM
+from handful.peers.encoders import encoder_identity
 from handful.peers.fitting import FittedPeer, Peer, fit_peer
 from handful.recipe import PromptRecipe
 from handful.task import Task
@@ -71,6 +73,18 @@ def test_progress_hears_of_all_texts() -> None:
     task, counts = two_label_task(), list[int]()
     fit("tfidf", task).log_probs(["a", "b"], on_progress=counts.append)
     assert counts == [2]
+
+
+def test_an_encoder_is_known_by_what_its_files_hold(tmp_path: Path) -> None:
+    assert encoder_identity(None) is None
+    assert encoder_identity("org/name") == "org/name"
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    before = encoder_identity(str(tmp_path))
+    assert encoder_identity(str(tmp_path)) == before
+    (tmp_path / "model.safetensors").write_bytes(b"other")
+    assert encoder_identity(str(tmp_path)) != before
 
 
 def test_an_encoder_that_is_not_there_is_named() -> None:

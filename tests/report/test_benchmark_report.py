@@ -113,6 +113,24 @@ def won_by(data: BenchmarkData, low: float, high: float) -> str:
     return benchmark_page(changed).verdict.headline
 
 
+def test_test_texts_among_any_examples_are_told(tmp_path: Path) -> None:
+    task = two_label_task()
+    leaking = dataclasses.replace(task, warnings=("2 test texts are also examples, first <b>here</b>",))
+    plan = BenchmarkPlan((leaking,), methods_of("zero_shot"), (0,), small_recipe(), RecordingEngine(), 3)
+    with open_run(tmp_path / "bench", {"identity": plan.identity(), "environment": {}}) as run:
+        run_benchmark(plan, run, Listener())
+    html = render_page(benchmark_page(read_benchmark(tmp_path / "bench"))).decode()
+    assert html.count("2 test texts are also examples, first &lt;b&gt;here") == 1
+
+
+def test_cells_of_different_versions_are_told(directory: Path) -> None:
+    data = read_benchmark(directory)
+    assert "different versions" not in render_page(benchmark_page(data)).decode()
+    older = {**data.cells[0], "versions": {**data.cells[0]["versions"], "torch": "1.0"}}
+    html = render_page(benchmark_page(dataclasses.replace(data, cells=[older, *data.cells[1:]]))).decode()
+    assert "different versions: torch 1.0 and" in html
+
+
 def test_a_loss_is_called_a_loss(directory: Path) -> None:
     data = read_benchmark(directory)
     lost = won_by(data, -0.3, -0.1)
