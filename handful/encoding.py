@@ -86,7 +86,10 @@ def encode(prompt: Prompt, tokenizer: Any, *, max_text_tokens: int, context_leng
     if len(prefix_ids) + len(suffix_ids) > context_length:
         raise PromptTooLongError(
             f"the prompt has {len(prefix_ids) + len(suffix_ids)} tokens, the model reads {context_length}",
-            mend="Use fewer shots per label (--shots-per-label), shorter examples, or a model with a longer context.",
+            mend=(
+                f"Cut texts shorter in their middle (--set prompt.max_text_tokens={max(8, max_text_tokens // 2)}), use "
+                "fewer shots per label (--shots-per-label), or a model with a longer context."
+            ),
         )
     return EncodedPrompt(prefix_ids, tuple(suffix_ids), cut)
 

@@ -70,7 +70,8 @@ def plan_round(round_index: int, tallies: Mapping[str, Tally], recipe: Recipe) -
 def max_new_tokens(llm: LLM, task: Task, recipe: Recipe) -> int:
     """Return the token limit of a candidate: twice the longest real example, within the recipe's limit."""
     longest = max(llm.count_tokens([example.text for example in task.examples]))
-    return min(recipe.generate.max_new_tokens, 2 * longest + 8)
+    # A longer text would lose its middle when it is read.
+    return min(recipe.generate.max_new_tokens or recipe.prompt.max_text_tokens, 2 * longest + 8)
 
 
 def generate_candidates(

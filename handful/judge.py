@@ -16,6 +16,7 @@ from handful.filter import judge_candidates
 from handful.in_context_tuning import shown_of, split_halves, tuning_plan
 from handful.job import Job
 from handful.progress import Progress
+from handful.prompts import classification_prefix, classification_prompt
 from handful.records import Candidate, Example, LabelScores
 from handful.run import Run, fingerprint
 from handful.seeding import derive_seed, stream
@@ -24,6 +25,23 @@ from handful.tuning import follow_plan, tuned_llm
 Judge = Callable[[Sequence[Candidate]], list[LabelScores]]
 _TINY = 1e-12
 """Keeps the logarithm of a probability finite."""
+
+
+def check_judges_fit(job: Job) -> None:
+    """Check that the model can read the judges' prompts, before hours go into texts that it could not judge.
+
+    Raises:
+        PromptTooLongError: It cannot.
+    """
+    shown = {tuple(own) for index in range(job.recipe.filter.judges) for own in judge_demonstrations(job, index)}
+    prefixes = [classification_prefix(job.task, demonstrations) for demonstrations in shown]
+    if job.recipe.filter.judge == "tuned":
+        seeds = [derive_seed(job.seed, "judge", index) for index in range(job.recipe.filter.judges)]
+        plans = [tuning_plan(job.task, job.recipe, seed) for seed in seeds]
+        prefixes += [episode.prefix for plan in plans for episode in plan.episodes]
+    longest = max((example.text for example in job.task.examples), key=len)
+    for prefix in prefixes:
+        job.llm().prompt_tokens(classification_prompt(prefix, longest, job.recipe.prompt.format))
 
 
 def tune_judge(job: Job, index: int, run: Run, progress: Progress) -> Mapping[str, bytes]:

@@ -17,7 +17,7 @@ from handful.evaluation.evaluate import evaluate_methods
 from handful.filter import decide
 from handful.generate import Tally, plan_round
 from handful.job import Job
-from handful.judge import dismiss_judges, tune_judge
+from handful.judge import check_judges_fit, dismiss_judges, tune_judge
 from handful.progress import Progress, Silent
 from handful.recipe import Recipe
 from handful.records import Candidate, LabelScores, TrainingExample, Verdict
@@ -86,6 +86,7 @@ def write_and_check(job: Job, run: Run, progress: Progress) -> Written:
 
     Raises:
         RunError: Not one candidate was kept.
+        PromptTooLongError: The model cannot read the judges' prompts; nothing is written then.
     """
     started = time.monotonic()
     candidates: list[Candidate] = []
@@ -93,6 +94,8 @@ def write_and_check(job: Job, run: Run, progress: Progress) -> Written:
     rejected: Mapping[str, str] = {}
     verdicts: list[Verdict] = []
     adapter_of = functools.cache(lambda index: tune_judge(job, index, run, progress))
+    if not run.has_step("candidates-0-0"):
+        check_judges_fit(job)
     for round_index in range(job.recipe.generate.max_rounds):
         batches = plan_round(round_index, tally(job.task, candidates, verdicts), job.recipe)
         if not batches or _out_of_time(job, run, round_index, started):

@@ -7,10 +7,12 @@ of magnitude to expect, and scale with the size of the model and the machine's s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from handful.generate import Tally, plan_round
 from handful.in_context_tuning import tuning_plan
+from handful.prompts import Segment, classification_prefix
 from handful.recipe import Recipe
 from handful.records import TrainingExample
 from handful.task import Task
@@ -35,6 +37,8 @@ BASE_BYTES = 600_000_000
 """PyTorch, transformers and the blocks the allocator keeps."""
 BYTES_PER_TRAINED_TOKEN = 1_500_000
 """Activations kept for the gradient: about 30 layers of 12 vectors of 576 to 1,536 floats."""
+CONTEXT_TOKENS = 8192
+"""Of SmolLM2-135M's context."""
 _PROMPT_WORDS = 25
 """Instruction and layout of one prompt, without its examples."""
 
@@ -57,6 +61,10 @@ class Plan:
     training_steps: int
     minutes: float
     """Of one round of writing and checking, training, and measuring."""
+    judge_prompt_tokens: int
+    """Of the longest prompt of a judge, without the text that is asked for."""
+    cut_examples: int
+    """Examples that are probably longer than the recipe's `max_text_tokens`."""
     memory_bytes: int
     """Most memory the process takes."""
 
@@ -66,7 +74,8 @@ def make_plan(task: Task, recipe: Recipe) -> Plan:
     batches = plan_round(0, dict.fromkeys(task.label_names, Tally()), recipe)
     candidates = sum(batch.n_candidates for batch in batches)
     words = [len(example.text.split()) for example in task.examples]
-    text_tokens = max(1.0, TOKENS_PER_WORD * sum(words) / len(words))
+    most = recipe.prompt.max_text_tokens
+    text_tokens = max(1.0, sum(min(most, TOKENS_PER_WORD * own) for own in words) / len(words))
     limits = recipe.generate
     shots = len(task.examples) / len(task.labels)
     shown = min(shots, limits.demonstrations_per_prompt or shots)
@@ -97,8 +106,39 @@ def make_plan(task: Task, recipe: Recipe) -> Plan:
         training_examples=rows,
         training_steps=training.n_steps,
         minutes=seconds / 60,
+        judge_prompt_tokens=round(_judge_prompt_tokens(task, recipe)),
+        cut_examples=sum(TOKENS_PER_WORD * own > most for own in words),
         memory_bytes=round(BASE_BYTES + PARAMETERS * BYTES_PER_PARAMETER + kept_tokens * BYTES_PER_TRAINED_TOKEN),
     )
+
+
+def warnings_of(plan: Plan, recipe: Recipe) -> list[str]:
+    """Return what a user should know before the run starts."""
+    most, said = recipe.prompt.max_text_tokens, []
+    if plan.cut_examples:
+        count = f"{plan.cut_examples} example{'s are' if plan.cut_examples > 1 else ' is'}"
+        said.append(f"{count} probably longer than {most} tokens (prompt.max_text_tokens): the middle is left out")
+    if plan.judge_prompt_tokens + most > CONTEXT_TOKENS:
+        said.append(
+            f"a judge's prompt has about {plan.judge_prompt_tokens:,} tokens, smollm2-135m reads {CONTEXT_TOKENS:,}: "
+            "cut the texts shorter (--set prompt.max_text_tokens=...), or take a model that reads more"
+        )
+    return said
+
+
+def _judge_prompt_tokens(task: Task, recipe: Recipe) -> float:
+    if recipe.filter.judge == "in_context":
+        shown: Sequence[Segment] = classification_prefix(task, task.examples)
+    else:
+        shown = tuning_plan(task, recipe, 0).episodes[0].prefix
+    return _tokens(shown, recipe)
+
+
+def _tokens(segments: Sequence[Segment], recipe: Recipe) -> float:
+    """Return how many tokens segments have, examples cut as they are when they are read."""
+    lengths = [(TOKENS_PER_WORD * len(segment.text.split()), segment.is_example) for segment in segments]
+    most = recipe.prompt.max_text_tokens
+    return sum(min(most, length) if is_example else length for length, is_example in lengths)
 
 
 def _judge_tuning(task: Task, recipe: Recipe) -> tuple[int, float]:
@@ -108,9 +148,8 @@ def _judge_tuning(task: Task, recipe: Recipe) -> tuple[int, float]:
         return 0, 0.0
     episodes = tuning_plan(task, recipe, 0).episodes
     first = episodes[0]
-    shown = "".join(segment.text for segment in first.prefix)
-    words = len(shown.split()) + sum(len(row.text.split()) for row in first.rows)
-    return settings.judges * len(episodes), TOKENS_PER_WORD * words
+    asked = [Segment(row.text, is_example=True) for row in first.rows]
+    return settings.judges * len(episodes), _tokens([*first.prefix, *asked], recipe)
 
 
 def _measured_texts(task: Task, pool: int) -> int:

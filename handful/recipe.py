@@ -15,6 +15,10 @@ from pydantic import ConfigDict
 _STRICT_KEYS = ConfigDict(extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
 
+_MOST_TEXTS = 10_000
+"""Per label: plans of more would be made in memory before anybody sees them."""
+
+
 def _require(condition: bool, rule: str, value: object) -> None:
     if not condition:
         shown = "" if dataclasses.is_dataclass(value) else f", got {value!r}"
@@ -48,8 +52,8 @@ class GenerateRecipe:
     """Sample among this many most likely tokens; 0 is the whole vocabulary."""
     num_beams: int = 1
     """1 samples plainly; 2 and more is beam-sampling: slower, likelier texts."""
-    max_new_tokens: int = 128
-    """Upper limit of a text; the texts are also held to twice the longest real example."""
+    max_new_tokens: int | None = None
+    """Upper limit of a text besides twice the longest real example; null is `prompt.max_text_tokens`."""
     demonstrations_per_prompt: int | None = 4
     """At most so many examples of the label stand in one prompt, drawn anew for each batch; null means all."""
     describe_label: bool = True
@@ -75,13 +79,16 @@ class GenerateRecipe:
         return self.max_candidates_per_label or math.ceil(self.synthetic_per_label * 4 / 3)
 
     def __post_init__(self) -> None:
-        _require(
-            self.synthetic_per_label >= 1, "generate.synthetic_per_label must be at least 1", self.synthetic_per_label
-        )
+        n = self.synthetic_per_label
+        _require(1 <= n <= _MOST_TEXTS, f"generate.synthetic_per_label must be 1 to {_MOST_TEXTS:,}", n)
         _require(self.temperature > 0, "generate.temperature must be above 0", self.temperature)
         _require(self.top_k >= 0, "generate.top_k must be 0 or more", self.top_k)
         _require(self.num_beams >= 1, "generate.num_beams must be at least 1", self.num_beams)
-        _require(self.max_new_tokens >= 1, "generate.max_new_tokens must be at least 1", self.max_new_tokens)
+        _require(
+            self.max_new_tokens is None or self.max_new_tokens >= 1,
+            "generate.max_new_tokens must be at least 1, or null for prompt.max_text_tokens",
+            self.max_new_tokens,
+        )
         _require(self.attribute_values >= 1, "generate.attribute_values must be at least 1", self.attribute_values)
         _require(self.logit_suppression >= 0, "generate.logit_suppression must be 0 or more", self.logit_suppression)
         _require(
@@ -92,8 +99,8 @@ class GenerateRecipe:
         _require(self.batch_size >= 1, "generate.batch_size must be at least 1", self.batch_size)
         _require(self.max_rounds >= 1, "generate.max_rounds must be at least 1", self.max_rounds)
         _require(
-            self.max_candidates_per_label is None or self.max_candidates_per_label >= 1,
-            "generate.max_candidates_per_label must be at least 1, or null for a third more than N",
+            self.max_candidates_per_label is None or 1 <= self.max_candidates_per_label <= 10 * _MOST_TEXTS,
+            f"generate.max_candidates_per_label must be 1 to {10 * _MOST_TEXTS:,}, or null for a third more than N",
             self.max_candidates_per_label,
         )
         _require(
@@ -141,8 +148,8 @@ class FilterRecipe:
         return 2 if self.cross_fit or self.judge == "tuned" else 1
 
     def __post_init__(self) -> None:
-        _require(self.judges >= 1, "filter.judges must be at least 1", self.judges)
-        _require(self.judge_epochs >= 1, "filter.judge_epochs must be at least 1", self.judge_epochs)
+        _require(1 <= self.judges <= 100, "filter.judges must be 1 to 100", self.judges)
+        _require(1 <= self.judge_epochs <= 1000, "filter.judge_epochs must be 1 to 1,000", self.judge_epochs)
         _require(self.judge_learning_rate > 0, "filter.judge_learning_rate must be above 0", self.judge_learning_rate)
         _require(0 <= self.min_margin <= 1, "filter.min_margin must be in [0, 1]", self.min_margin)
         _require(0 <= self.relabel_margin <= 1, "filter.relabel_margin must be in [0, 1]", self.relabel_margin)

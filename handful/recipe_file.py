@@ -9,7 +9,9 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from handful.errors import RecipeError
+from handful.limits import MAX_YAML_BYTES
 from handful.reading.wording import did_you_mean, short
+from handful.reading.yaml_tree import NoAliases
 from handful.recipe import PRESETS, Recipe
 
 
@@ -59,12 +61,24 @@ def _read_file(spec: str) -> dict[str, Any]:
         mend = f"{_suggest(spec, list(PRESETS))} Or give the path of a YAML file."
         raise RecipeError(f"unknown recipe {spec!r}", mend=mend)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
+        with path.open("rb") as file:
+            data = file.read(MAX_YAML_BYTES + 1)
+        if len(data) > MAX_YAML_BYTES:
+            raise RecipeError(f"the file is larger than {MAX_YAML_BYTES:,} bytes", where=spec, mend="Is it a recipe?")
+        values = _values(data.decode("utf-8"))
+    except (yaml.YAMLError, ValueError, OverflowError, OSError, RecursionError) as error:
         raise RecipeError(f"not readable as YAML: {' '.join(str(error).split())}", where=spec) from error
     if not isinstance(values, dict):
         raise RecipeError("a recipe file must be a mapping", where=spec, mend="Write for example `train: {epochs: 6}`.")
     return values
+
+
+def _values(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)
+
+
+class _Loader(NoAliases, yaml.SafeLoader):
+    """Numbers, booleans and null as in YAML."""
 
 
 def _place(tree: dict[str, Any], dotted_key: str, value: str, override: str) -> None:
@@ -76,8 +90,8 @@ def _place(tree: dict[str, Any], dotted_key: str, value: str, override: str) -> 
             mend = f"{parent!r} was given a value of its own before."
             raise RecipeError(f"{override!r} sets a key of what has no keys", where="--set", mend=mend)
     try:
-        node[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
+        node[last] = _values(value)
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError):
         raise RecipeError(f"{override!r} is not YAML behind its '='", where="--set", mend="Quote it.") from None
 
 

@@ -17,6 +17,8 @@ from handful.run import Run, fingerprint
 
 _WRITTEN_AT_ONCE = 192
 """Candidates written side by side, the unit that is saved: a step costs little more for many rows than for few."""
+_CHARACTERS_AT_ONCE = 100_000
+"""Of as many copies of the longest example: long texts are written fewer at once, since each one's states are kept."""
 _JUDGED_AT_ONCE = 64
 """Candidates scored together, the unit that is saved. Fixed, because a score's last bits depend on its batch."""
 
@@ -41,7 +43,8 @@ def write_round(
     written: list[Candidate] = []
     attributes = _attributes(job, run)
     suppresses = job.recipe.generate.logit_suppression > 0
-    for index, group in enumerate(_waves(batches) if suppresses else _groups(batches)):
+    at_once = _written_at_once(job)
+    for index, group in enumerate(_waves(batches, at_once) if suppresses else _groups(batches, at_once)):
         stop_if_asked(progress)
         earlier = _by_label([*before, *written]) if suppresses else {}
         name = f"candidates-{batches[0].round_index}-{index}"
@@ -107,20 +110,27 @@ def _heard(
     return scores
 
 
-def _groups(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
+def _written_at_once(job: Job) -> int:
+    # Characters, since tokens are known only once the model is loaded: a run that goes on may not need it.
+    longest = max(len(example.text) for example in job.task.examples)
+    return min(_WRITTEN_AT_ONCE, _CHARACTERS_AT_ONCE // max(1, longest))
+
+
+def _groups(batches: Sequence[Batch], at_once: int) -> Iterator[list[Batch]]:
+    """Cut a round into what is written side by side: at most so many texts, one batch at least."""
     group: list[Batch] = []
     for batch in batches:
-        if group and sum(b.n_candidates for b in group) + batch.n_candidates > _WRITTEN_AT_ONCE:
+        if group and sum(b.n_candidates for b in group) + batch.n_candidates > at_once:
             yield group
             group = []
         group.append(batch)
     yield group
 
 
-def _waves(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
+def _waves(batches: Sequence[Batch], at_once: int) -> Iterator[list[Batch]]:
     """Cut a round so that each label has one batch at a time: it can then avoid the words of the ones before."""
     for index in range(max(batch.index for batch in batches) + 1):
-        yield from _groups([batch for batch in batches if batch.index == index])
+        yield from _groups([batch for batch in batches if batch.index == index], at_once)
 
 
 def _by_label(candidates: Sequence[Candidate]) -> dict[str, list[str]]:

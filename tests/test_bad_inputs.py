@@ -151,7 +151,8 @@ TASK_FAULTS: dict[str, tuple[Callable[[], None], str]] = {
     "wrong columns": (
         rows_with("text,label", "txt,label"),
         "examples.csv:1: there is no column 'text'; the columns are 'txt', 'label'. "
-        "Did you mean 'txt'? Rename the column, or say which one to read.",
+        "Did you mean 'txt'? Rename the column, or say which one to read: "
+        "--text-column, or in a task file text_column and label_column.",
     ),
     "no header": (
         rows_with("text,label\n", ""),
@@ -233,6 +234,11 @@ TASK_FAULTS: dict[str, tuple[Callable[[], None], str]] = {
         task_with("examples.csv", "task.yaml"),
         "task.yaml: files ending in .yaml are not read. "
         "Save it as one of .csv, .tsv, .tab, .jsonl, .ndjson, .json, .parquet (UTF-8).",
+    ),
+    "YAML escape that is no character": (
+        task_with("name: t\n", 'name: "\\UFFFFFFFF"\n'),
+        "task.yaml: this is not valid YAML: Python int too large to convert to C int. Check the indentation, and quote "
+        "values that hold ': ' or ' #' or start with one of [ { & * ! | > % @ `.",
     ),
     "unlabelled file missing": (
         task_with("name: t\n", "name: t\nunlabeled: more.csv\n"),
@@ -515,7 +521,8 @@ def test_a_damaged_classifier(fault: str, made: Path) -> None:
     damage, message = ADAPTER_FAULTS[fault]
     damage(made / "adapter")
     before = kept(made)
-    expected = f"run/adapter: {message}. Copy it again whole, or train it again"
+    mend = "Move it elsewhere" if fault == "extra file" else "Copy it again whole, or train it again"
+    expected = f"run/adapter: {message}. {mend}"
     assert fails("predict", "run/adapter", "test.jsonl") == expected
     assert fails("predict", "run", "test.jsonl") == expected
     assert kept(made) == before
@@ -549,12 +556,14 @@ PREDICT_FAULTS: dict[str, tuple[tuple[str, ...], str]] = {
     "missing column": (
         ("test.jsonl", "--text-column", "body"),
         "test.jsonl:1: there is no column 'body'; the columns are 'text', 'label'. "
-        "Rename the column, or say which one to read.",
+        "Rename the column, or say which one to read: "
+            "--text-column, or in a task file text_column and label_column.",
     ),
     "missing id column": (
         ("test.jsonl", "--id-column", "txt"),
         "test.jsonl:1: there is no column 'txt'; the columns are 'text', 'label'. "
-        "Did you mean 'text'? Rename the column, or say which one to read.",
+        "Did you mean 'text'? Rename the column, or say which one to read: "
+            "--text-column, or in a task file text_column and label_column.",
     ),
     "output ending": (
         ("test.jsonl", "-o", "out.xlsx"),

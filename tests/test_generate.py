@@ -102,6 +102,7 @@ def test_token_limit_is_twice_the_longest_example() -> None:
     longest = max(len(e.text.split()) for e in task.examples)
     assert max_new_tokens(llm, task, small_recipe()) == 2 * longest + 8
     assert max_new_tokens(llm, task, small_recipe("generate.max_new_tokens=9")) == 9
+    assert max_new_tokens(llm, task, small_recipe("prompt.max_text_tokens=9")) == 9
 
 
 def test_each_batch_asks_for_drawn_attributes() -> None:

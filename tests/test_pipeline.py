@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from handful.errors import Interrupted, RunError
+from handful.errors import Interrupted, PromptTooLongError, RunError
 from handful.job import Job
 from handful.pipeline import Outcome, Stage, run_pipeline, tally
 from handful.records import Candidate, Verdict
 from handful.run import open_run, read_jsonl
-from tests.toys import Listener, RecordingEngine, job_of, two_label_task
+from tests.toys import Listener, RecordingEngine, RecordingLLM, job_of, two_label_task
 
 TIMING = {"ms_per_text"}
 
@@ -62,6 +62,15 @@ def test_reaches_n_per_label_and_publishes_everything(tmp_path: Path) -> None:
     assert listener.stages[:3] == ["write, round 1", "tune judge 1", "check, round 1, judge 1"]
     assert not list((tmp_path / "run" / "steps").glob("*checkpoint*"))
     assert listener.stages[-1] == "evaluate lora_synthetic"
+
+
+@pytest.mark.parametrize("judge", ["tuned", "in_context"])
+def test_judges_that_cannot_read_their_prompt_stop_a_run_before_it_writes(tmp_path: Path, judge: str) -> None:
+    engine = RecordingEngine(RecordingLLM(most_segments=10))
+    with pytest.raises(PromptTooLongError):
+        run(tmp_path / "run", job_of(two_label_task(), engine, f"filter.judge={judge}"))
+    assert not engine.recorder.generated
+    assert not engine.trained
 
 
 def test_results_have_one_row_per_method(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from handful.planning import make_plan
+from handful.planning import make_plan, warnings_of
 from handful.recipe import PRESETS
 from handful.task import Task
 
@@ -46,6 +46,19 @@ def test_estimates_grow_with_what_they_are_of() -> None:
     untuned = dataclasses.replace(recipe, filter=dataclasses.replace(recipe.filter, judge="in_context"))
     assert make_plan(task(), judges).minutes > small.minutes > make_plan(task(), untuned).minutes
     assert small.memory_bytes == pytest.approx(1.9e9, rel=0.2)
+
+
+def test_what_will_not_fit_is_said() -> None:
+    recipe = PRESETS["default"]
+    assert warnings_of(make_plan(task(), recipe), recipe) == []
+    long = make_plan(task(words=500), recipe)
+    (cut,) = warnings_of(long, recipe)
+    assert cut.startswith("12 examples are probably longer than 512 tokens")
+    assert 3 * 512 < long.judge_prompt_tokens < 3 * 512 + 100
+    rows = [(f"{' word' * 500} {label}{n}", f"l{label}") for label in range(30) for n in range(4)]
+    plan = make_plan(Task.create("t", None, rows), recipe)
+    assert "a judge's prompt has about 15," in warnings_of(plan, recipe)[1]
+    assert plan.written_tokens == plan.candidates * 512
 
 
 def test_the_pool_is_read_up_to_its_limit_and_half_of_the_layers_take_half_of_a_step() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import weakref
@@ -37,6 +38,20 @@ def test_writing_keeps_the_plan_and_its_order(tmp_path: Path) -> None:
     assert listener.advanced == 240
     assert listener.stages == ["write, round 1"]
     assert len(engine.recorder.generated) > 1
+
+
+@pytest.mark.parametrize(("characters", "most"), [(10, 192), (1_000, 96), (90_000, 8)])
+def test_long_texts_are_written_fewer_at_once(tmp_path: Path, characters: int, most: int) -> None:
+    engine, short = RecordingEngine(), two_label_task()
+    long = [dataclasses.replace(example, text=example.text.ljust(characters, "x")) for example in short.examples]
+    with open_run(tmp_path / "run", MANIFEST) as run:
+        write_round(
+            job_of(dataclasses.replace(short, examples=tuple(long)), engine, "filter.cross_fit=true"),
+            run,
+            BATCHES,
+            Listener(),
+        )
+    assert max(len(seeds) for _, seeds, _ in engine.recorder.generated) == most
 
 
 def test_an_interrupted_round_goes_on_where_it_stopped(tmp_path: Path) -> None:

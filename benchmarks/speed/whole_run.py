@@ -112,7 +112,7 @@ def _folder() -> str:
 
 
 def _max_new_tokens() -> int:
-    """Return our own limit (`generate.max_new_tokens`): twice the longest example."""
+    """Return our own limit: twice the longest example."""
     tokenizer = load_tokenizer(MODEL)
     longest = max(len(encode_text(example.text, tokenizer)) for example in few_shot_task(_SET).examples)
-    return min(PRESETS["default"].generate.max_new_tokens, 2 * longest + 8)
+    return min(PRESETS["default"].prompt.max_text_tokens, 2 * longest + 8)

@@ -75,7 +75,7 @@ def _with_column(template: str, key: str, value: str) -> str:
 def _check(options: TaskOptions) -> None:
     """Check a task and say what a run of it would do."""
     from handful.attributes import given_attributes
-    from handful.planning import make_plan
+    from handful.planning import make_plan, warnings_of
 
     recipe = options.load_recipe()
     task = options.load_task(recipe)
@@ -83,7 +83,10 @@ def _check(options: TaskOptions) -> None:
     _show_task(task)
     for warning in task.warnings:
         tell_warning(warning)
-    _show_plan(make_plan(task, recipe), recipe.name)
+    plan = make_plan(task, recipe)
+    for warning in warnings_of(plan, recipe):
+        tell_warning(warning)
+    _show_plan(plan, recipe.name)
 
 
 def _show_task(task: Task) -> None:

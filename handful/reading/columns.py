@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from handful.errors import DataError
 from handful.reading.wording import did_you_mean, listing, short
 
+_NAME_IT = "Rename the column, or say which one to read: --text-column, or in a task file text_column and label_column."
+
 
 def check_columns(found: Sequence[str], columns: Sequence[str] | None, where: str) -> tuple[str, ...]:
     """Return the columns to read: those asked for, or all that were found.
@@ -21,7 +23,7 @@ def check_columns(found: Sequence[str], columns: Sequence[str] | None, where: st
             raise DataError(
                 f"there is no column {column!r}; the columns are {listing(found)}",
                 where=where,
-                mend=f"{did_you_mean(column, found)} Rename the column, or say which one to read.".strip(),
+                mend=f"{did_you_mean(column, found)} {_NAME_IT}".strip(),
             )
         if list(found).count(column) > 1:
             raise DataError(f"two columns are called {column!r}", where=where, mend="Rename one of them.")

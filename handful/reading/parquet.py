@@ -8,7 +8,8 @@ from typing import Any, BinaryIO
 from handful.errors import DataError
 from handful.reading.columns import as_string, check_columns
 
-BATCH_ROWS = 1_024
+BATCH_ROWS = 32
+"""So few that a batch of the longest texts let through fits in memory."""
 
 
 def parquet_rows(

@@ -131,7 +131,10 @@ def iter_texts(
     columns = (text_column,) if id_column is None else (id_column, text_column)
     for line, row in read_rows(source, format=format, columns=columns, id_column=id_column):
         text = check_text(row[text_column], f"{name}:{line}", limit=max_chars, empty=True)
-        yield (str(line) if id_column is None else row[id_column]), text
+        if id_column is None:
+            yield str(line), text
+        else:
+            yield check_text(row[id_column], f"{name}:{line}", limit=max_chars, what="id", empty=True), text
 
 
 def source_name(source: Source) -> str:

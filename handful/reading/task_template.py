@@ -49,7 +49,6 @@ def task_template(examples: Iterable[Example], examples_path: str | Path, name: 
         "# text_column: text",
         "# label_column: label",
         "# test: test.csv",
-        "# unlabeled: texts.csv",
     ]
     return "\n".join(lines) + "\n"
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+
+_BRIEFLY = reprlib.Repr()  # whole, a list that holds itself many times over is gigabytes
+_BRIEFLY.maxlevel, _BRIEFLY.maxother, _BRIEFLY.maxstring = 3, 80, 80
 
 
 def short(value: object, limit: int = 60) -> str:
@@ -14,7 +18,7 @@ def short(value: object, limit: int = 60) -> str:
     """
     if isinstance(value, str):
         return repr(value[:limit] + "..." if len(value) > limit else value)
-    text = repr(value)
+    text = _BRIEFLY.repr(value)
     return text[:limit] + "..." if len(text) > limit else text
 
 

@@ -58,16 +58,21 @@ class Node:
         return self.value
 
 
-class _Loader(yaml.BaseLoader):
-    """Refuses anchors and aliases: a task needs none, and a few lines of them expand to gigabytes."""
+class NoAliases(yaml.parser.Parser, yaml.composer.Composer):
+    """Refuses anchors and aliases: no file of ours needs any, and a few lines of them expand to gigabytes."""
 
     def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node | None:
+        """Compose a node as PyYAML does, unless it has an anchor."""
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if getattr(event, "anchor", None) is not None:
             problem = "anchors and aliases (& and *) are not supported"
             raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
         node: yaml.Node | None = super().compose_node(parent, index)  # type: ignore[arg-type]
         return node
+
+
+class _Loader(NoAliases, yaml.BaseLoader):
+    """Everything is a string."""
 
 
 def read_yaml(path: str | Path, *, mend: str | None = None) -> Node:
@@ -96,6 +101,8 @@ def read_yaml(path: str | Path, *, mend: str | None = None) -> Node:
         where = f"{name}:{text.count(chr(10), 0, error.position) + 1}"
         message = f"the character U+{ord(text[error.position]):04X} may not stand in YAML"
         raise TaskError(message, where=where, mend="Delete it.") from None
+    except (ValueError, OverflowError) as error:  # PyYAML lets those of chr() pass: "\UFFFFFFFF"
+        raise TaskError(f"this is not valid YAML: {error}", where=name, mend=_QUOTING) from None
     except RecursionError:
         raise TaskError("the lists or mappings are nested too deeply", where=name, mend=_QUOTING) from None
 

@@ -79,7 +79,8 @@ class TestExamplesFrom:
             (
                 [{"txt": "a", "label": "b"}],
                 "examples[0]: there is no column 'text'; the columns are 'txt', 'label'. "
-                "Did you mean 'txt'? Rename the column, or say which one to read.",
+                "Did you mean 'txt'? Rename the column, or say which one to read: "
+                "--text-column, or in a task file text_column and label_column.",
             ),
             (
                 {"train": [], "test": []},

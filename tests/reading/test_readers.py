@@ -100,12 +100,14 @@ QUOTES = 'Close the quote, and write a quote within a quoted text twice: "".'
         (
             "txt,label\na,b\n",
             "a.csv:1: there is no column 'text'; the columns are 'txt', 'label'. "
-            "Did you mean 'txt'? Rename the column, or say which one to read.",
+            "Did you mean 'txt'? Rename the column, or say which one to read: "
+            "--text-column, or in a task file text_column and label_column.",
         ),
         (
             "Text, label\na,b\n",
             "a.csv:1: there is no column 'text'; the columns are 'Text', ' label'. "
-            "Did you mean 'Text'? Rename the column, or say which one to read.",
+            "Did you mean 'Text'? Rename the column, or say which one to read: "
+            "--text-column, or in a task file text_column and label_column.",
         ),
         (
             "Great film,good\nBad film,bad\nFine film,good\n",
@@ -115,7 +117,8 @@ QUOTES = 'Close the quote, and write a quote within a quoted text twice: "".'
         (
             "foo,bar\na,b\n",
             "a.csv:1: there is no column 'text'; the columns are 'foo', 'bar'. "
-            "Rename the column, or say which one to read.",
+            "Rename the column, or say which one to read: "
+            "--text-column, or in a task file text_column and label_column.",
         ),
         (
             "text;label\na;b\n",
@@ -196,7 +199,8 @@ MEND_JSON = 'Write one JSON object per line, like {"text": "...", "label": "..."
         (
             '{"text": "t"}',
             "a.jsonl:2: there is no column 'label'; the columns are 'text'. "
-            "Rename the column, or say which one to read.",
+            "Rename the column, or say which one to read: "
+            "--text-column, or in a task file text_column and label_column.",
         ),
         (
             '{"text": "t", "text": "u"}',
