@@ -147,20 +147,10 @@ class Task:
         return replace(self, examples=tuple(drawn), warnings=tuple(leak_warnings(drawn, held_out)))
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 in hex of all that affects results: neither the name, the source nor the warnings.
-
-        The file of unlabelled texts counts by its bytes, so it is read.
-        """
+        """Return a SHA-256 in hex of all that affects results: no name, source, warnings or unlabelled texts."""
         affecting = self.to_dict()
         for key in ("name", "source", "warnings", "unlabeled_path"):
             del affecting[key]
-        if self.unlabeled_path is not None:
-            try:
-                with self.unlabeled_path.open("rb") as file:
-                    affecting["unlabeled_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
-            except OSError as error:
-                message = f"the unlabelled texts cannot be read: {error.strerror}"
-                raise TaskError(message, where=str(self.unlabeled_path), mend="Put the file back.") from None
         canonical = json.dumps(affecting, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 

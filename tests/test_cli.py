@@ -67,7 +67,7 @@ def test_from_a_file_of_examples_to_predictions() -> None:
     done = handful("run", "mine.yaml", "--model", "scripted")
     assert done.code == 0, done.err
     assert "Nothing was measured: the task has no test texts." in done.out
-    assert "handful predict runs/mine-default-seed0 texts.csv -o predictions.csv" in done.out
+    assert "handful predict runs/mine-default-seed0 texts.csv --text-column Body -o predictions.csv" in done.out
 
     predicted = handful("predict", "runs/mine-default-seed0", "mine.csv", "--text-column", "Body", "-o", "p.csv")
     assert predicted.code == 0, predicted.err

@@ -53,6 +53,27 @@ def test_the_formats_say_the_same(run: Path) -> None:
     assert [row[0] for row in rows[0]] == ["2", "3", "5"]
 
 
+def test_an_input_that_is_not_there_beside_an_output_that_is(run: Path) -> None:
+    Path("labels.csv").write_text("old")
+    result = handful("predict", run, "txets.csv", "-o", "labels.csv")
+    assert (result.code, Path("labels.csv").read_text()) == (2, "old")
+    assert result.err == ("handful: txets.csv: there is no such file. Did you mean 'texts.csv' in the same folder?\n")
+
+
+def test_an_id_that_cannot_be_written_is_named(run: Path) -> None:
+    Path("ids.jsonl").write_text('{"id": "\\ud800", "text": "x"}\n')
+    result = handful("predict", run, "ids.jsonl", "-o", "out.csv", "--id-column", "id")
+    assert result.code == 2
+    assert "ids.jsonl:1: the id holds half a surrogate pair (U+D800)" in result.err
+
+
+def test_a_column_of_another_name_is_told_how_to_read(run: Path) -> None:
+    Path("other.csv").write_text("message\nred\n")
+    result = handful("predict", run, "other.csv")
+    assert result.code == 2
+    assert "say which one to read: --text-column" in result.err
+
+
 def test_stdout_and_stdin(run: Path) -> None:
     piped = handful("predict", run, "-", stdin=Path("texts.csv").read_bytes())
     assert piped.code == 0, piped.err

@@ -406,17 +406,10 @@ class TestSaving:
         ]
         assert len({base, *(self.make(**change).fingerprint() for change in changes)}) == len(changes) + 1
 
-    def test_fingerprint_follows_the_bytes_of_the_unlabelled_texts(self, tmp_path: Path) -> None:
-        prints = set()
-        for name, content in (("a", "text\nx\n"), ("b", "text\nx\n"), ("c", "text\ny\n")):
-            path = tmp_path / f"{name}.csv"
-            path.write_text(content)
-            task = self.make(unlabeled=path)
-            prints.add(task.fingerprint())
-        assert len(prints) == 2
-        path.unlink()
-        with pytest.raises(TaskError, match="the unlabelled texts cannot be read"):
-            task.fingerprint()
+    def test_unlabelled_texts_decide_nothing(self, tmp_path: Path) -> None:
+        path = tmp_path / "u.csv"
+        path.write_text("text\nx\n")
+        assert self.make(unlabeled=path).fingerprint() == self.make().fingerprint()
 
 
 def with_attributes(folder: Path, value: str) -> Path:

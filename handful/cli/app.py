@@ -30,6 +30,7 @@ from handful.cli.console import say, tell, tell_error
 from handful.errors import HandfulError, Interrupted
 
 DONE, FAULT, MENDABLE, STOPPED = 0, 1, 2, 130
+_STDIN = "-"
 
 
 @dataclass
@@ -122,13 +123,14 @@ def execute(argv: Sequence[str]) -> int:
 
 def _stopped(message: str, argv: Sequence[str]) -> int:
     resumed = [*argv, "--resume"] if _is_unresumed_prediction(argv) else argv
-    tell_error(f"{message.rstrip('.')}. Go on with:\n  {shlex.join(['handful', *resumed])}")
+    again = "Begin anew, with the same texts" if "predict" in argv and _STDIN in argv else "Go on with"
+    tell_error(f"{message.rstrip('.')}. {again}:\n  {shlex.join(['handful', *resumed])}")
     return STOPPED
 
 
 def _is_unresumed_prediction(argv: Sequence[str]) -> bool:
-    into_file = any(arg in {"-o", "--output"} or arg.startswith("--output=") for arg in argv)
-    return "predict" in argv and into_file and "--resume" not in argv
+    into_file = any(arg.startswith(("-o", "--output=")) or arg == "--output" for arg in argv)
+    return "predict" in argv and into_file and "--resume" not in argv and _STDIN not in argv
 
 
 def _unforeseen(error: Exception, argv: Sequence[str], settings: Settings) -> int:

@@ -97,7 +97,7 @@ def _work(options: JobOptions, until: Stage, job: Job | None = None) -> None:
     if options.as_json:
         _show_as_event(until, directory, outcome, starved, watch, report)
     else:
-        _show_outcome(until, directory, outcome, starved)
+        _show_outcome(until, directory, outcome, starved, job.task.text_column)
         if report is not None:
             say(f"Report:     {report}")
 
@@ -122,7 +122,7 @@ def _train_in_several_processes(options: JobOptions) -> None:
     if options.as_json:
         say_json({"event": "result", "run": str(directory), "adapter": str(adapter), "timings": watch.timings})
     else:
-        _show_adapter(directory)
+        _show_adapter(directory, job.task.text_column)
 
 
 def _show_as_event(
@@ -142,7 +142,7 @@ def _show_as_event(
     say_json(result)
 
 
-def _show_outcome(until: Stage, directory: Path, outcome: Outcome, starved: Sequence[str]) -> None:
+def _show_outcome(until: Stage, directory: Path, outcome: Outcome, starved: Sequence[str], text_column: str) -> None:
     if outcome.results:
         columns, rows = results_table(outcome.results)
         show_table(columns, rows, title=f"{outcome.results['task']}, {outcome.results['n_test']} test texts")
@@ -155,13 +155,15 @@ def _show_outcome(until: Stage, directory: Path, outcome: Outcome, starved: Sequ
     if until == "evaluate" and not outcome.results:
         say("Nothing was measured: the task has no test texts.")
     if until in _TUNED:
-        _show_adapter(directory)
+        _show_adapter(directory, text_column)
 
 
 def _counts(outcome: Outcome) -> dict[str, dict[str, int]]:
     return {label: asdict(count) for label, count in outcome.tallies.items()}
 
 
-def _show_adapter(directory: Path) -> None:
+def _show_adapter(directory: Path, text_column: str) -> None:
+    column = [] if text_column == "text" else ["--text-column", text_column]
+    command = ["handful", "predict", str(directory), "texts.csv", *column, "-o", "predictions.csv"]
     say(f"Classifier: {directory / 'adapter'}")
-    say(f"Use it:     {shlex.join(['handful', 'predict', str(directory), 'texts.csv', '-o', 'predictions.csv'])}")
+    say(f"Use it:     {shlex.join(command)}")

@@ -126,7 +126,8 @@ def _check_output(options: PredictOptions) -> None:
         raise RunError("this is a folder, not a file", where=where, mend="Name the file to write in it.")
     if not options.output.parent.is_dir():
         raise RunError("its folder does not exist", where=where, mend="Make the folder, or name another file.")
-    if options.source != "-" and options.output.exists() and options.output.samefile(options.source):
+    source = Path(options.source)
+    if options.source != "-" and source.exists() and options.output.exists() and options.output.samefile(source):
         raise RunError("this is the input file", where=where, mend="Name another file for the predictions.")
 
 
