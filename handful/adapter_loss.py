@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from handful.encoding import EncodedPrompt
 from handful.llm.decoder import Decoder
+from handful.llm.head import head_of
 from handful.llm.label_scores import label_log_probs
 from handful.llm.label_trie import LabelTrie
 from handful.llm.lora import frozen_with_gradient, tuned_decoder
@@ -57,10 +58,11 @@ class AdapterLoss(nn.Module):
         self._trie = trie
         self._recipe = recipe
         self._decoder = tuned_decoder(model, precision=precision)
-        head = model.get_base_model().get_output_embeddings().weight
+        head = head_of(model)
         self._n_lower = _untuned_layers(model) if self._decoder else 0
         self._lower: dict[tuple[int, ...], Tensor] = {}
-        self._head_logits = frozen_with_gradient(head) if self._decoder and recipe.loss == "next_token" else None
+        own_product = self._decoder is not None and recipe.loss == "next_token"
+        self._head_product = frozen_with_gradient(head.weight) if own_product else None
 
     def forward(self, examples: Sequence[EncodedRow]) -> Tensor:
         """Return the sum of the examples' weighted losses, a scalar."""
@@ -109,17 +111,13 @@ class AdapterLoss(nn.Module):
         ).last_hidden_state[0]
         return hidden[wanted.to(device)]
 
-    def _head(self) -> Tensor:
-        weight: Tensor = self.model.get_base_model().get_output_embeddings().weight
-        return weight
-
     def _label_loss(self, examples: Sequence[EncodedRow]) -> Tensor:
         packed = pack(examples[0].prompt.prefix_ids, [e.prompt.suffix_ids for e in examples], self._trie)
         nodes = packed.ends[:, None] + 1 + torch.arange(self._trie.n_nodes)
         wanted = torch.cat([packed.ends, nodes.flatten()])
         hidden = self._hidden(packed, wanted, [e.prompt.suffix_ids for e in examples])
         ends, inner = hidden[: len(examples)], hidden[len(examples) :].view(*nodes.shape, hidden.shape[-1])
-        scores = label_log_probs(ends, inner, self._head(), self._trie)  # (B, C)
+        scores = label_log_probs(ends, inner, head_of(self.model), self._trie)  # (B, C)
         soft = torch.tensor([e.soft_target for e in examples], device=scores.device)
         weights = torch.tensor([e.weight for e in examples], device=scores.device)
         return -(weights * (soft * scores.log_softmax(-1)).sum(-1)).sum()
@@ -129,7 +127,7 @@ class AdapterLoss(nn.Module):
         packed = pack(examples[0].prompt.prefix_ids, texts, None, share_prefix=False)
         follows = (packed.owners[1:] == packed.owners[:-1]).nonzero().squeeze(-1)
         hidden = self._hidden(packed, follows)
-        logits = self._head_logits(hidden) if self._head_logits else (hidden @ self._head().T).float()  # (n, V)
+        logits = head_of(self.model).logits(hidden, product=self._head_product)  # (n, V)
         owners, next_ids = packed.owners[follows].to(logits.device), packed.ids[0, follows + 1].to(logits.device)
         losses = nn.functional.cross_entropy(logits, next_ids, reduction="none")
         counts = owners.bincount(minlength=len(examples))

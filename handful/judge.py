@@ -23,6 +23,8 @@ from handful.seeding import derive_seed, stream
 from handful.tuning import follow_plan, tuned_llm
 
 Judge = Callable[[Sequence[Candidate]], list[LabelScores]]
+_ROOM = " and" * 32
+"""For a candidate's few tokens more, and the labels behind it."""
 _TINY = 1e-12
 """Keeps the logarithm of a probability finite."""
 
@@ -40,8 +42,9 @@ def check_judges_fit(job: Job) -> None:
         plans = [tuning_plan(job.task, job.recipe, seed) for seed in seeds]
         prefixes += [episode.prefix for plan in plans for episode in plan.episodes]
     longest = max((example.text for example in job.task.examples), key=len)
+    asked = f"{longest} {longest}{_ROOM}"  # a candidate may be twice as long as the longest example
     for prefix in prefixes:
-        job.llm().prompt_tokens(classification_prompt(prefix, longest, job.recipe.prompt.format))
+        job.llm().prompt_tokens(classification_prompt(prefix, asked, job.recipe.prompt.format))
 
 
 def tune_judge(job: Job, index: int, run: Run, progress: Progress) -> Mapping[str, bytes]:

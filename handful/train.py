@@ -145,6 +145,7 @@ def _with_lora(loaded: LoadedModel, plan: TrainingPlan) -> Any:
     elif lowest:  # PEFT takes no layers with "all-linear"
         modules = _linear_modules(loaded.model)
     config = peft.LoraConfig(
+        exclude_modules=_beside_the_text(loaded.model) or None,
         layers_to_transform=list(range(lowest, n_layers)) if lowest else None,
         r=recipe.lora_rank,
         lora_alpha=recipe.lora_alpha,
@@ -174,6 +175,13 @@ def _linear_modules(model: Any) -> list[str]:
     head = model.get_output_embeddings()
     found = {name.rsplit(".", 1)[-1] for name, m in model.named_modules() if _is_linear(m) and m is not head}
     return sorted(found)
+
+
+def _beside_the_text(model: Any) -> list[str]:
+    """Return the linear modules that text does not go through, such as a vision tower: they would get no gradient."""
+    decoder, head = model.get_decoder(), model.get_output_embeddings()
+    known = {id(module) for module in decoder.modules()} | {id(head)}
+    return [name for name, module in model.named_modules() if _is_linear(module) and id(module) not in known]
 
 
 def _is_linear(module: nn.Module) -> bool:

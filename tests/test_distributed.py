@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 
 from handful import distributed
 from handful.storage.directories import verify_directory
@@ -131,3 +133,47 @@ def test_others_than_the_first_write_nothing(folder: Path, monkeypatch: pytest.M
     monkeypatch.setenv("RANK", "0")
     assert handful("train", "task.yaml", *options).code == 0
     verify_directory(folder / "run" / "adapter")
+
+
+TRAIN = """
+import sys
+from pathlib import Path
+
+from accelerate import PartialState
+
+from handful.llm.loading import load_model
+from handful.train import train_adapter
+from tests.test_train import plan_of
+
+losses = []
+files = train_adapter(
+    load_model(sys.argv[1], device="cpu"),
+    plan_of(batch_size=3, epochs=2, learning_rate=1e-3, max_grad_norm=None),
+    on_step=lambda step, n_steps, loss: losses.append(loss),
+)
+if PartialState().is_main_process:
+    Path(sys.argv[2]).write_bytes(files["adapter_model.safetensors"])
+    Path(sys.argv[2] + ".losses").write_text(repr(losses))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_take_the_steps_of_one(tmp_path: Path, tiny_model_dir: Path) -> None:
+    """Batches of three and of two of weights of their own, dealt out over two processes: the same weighted means."""
+    script = tmp_path / "train.py"
+    script.write_text(TRAIN)
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    for start, name in ([], "one"), (launcher, "two"):
+        command = [sys.executable, *start, str(script), str(tiny_model_dir), str(tmp_path / name)]
+        subprocess.run(command, env=environment, check=True, timeout=300, capture_output=True)
+    one, two = (ast.literal_eval((tmp_path / f"{name}.losses").read_text()) for name in ("one", "two"))
+    assert len(one) == 4
+    assert two == pytest.approx(one, abs=1e-6)
+    adapters = [safetensors.torch.load_file(tmp_path / name) for name in ("one", "two")]
+    moved = 0.0
+    for key, value in adapters[0].items():
+        # Adam's first steps are signs of the gradient: the smallest gradients may differ in theirs.
+        assert float((value - adapters[1][key]).abs().median()) < 1e-6
+        moved += float(value.abs().sum()) if "lora_B" in key else 0.0
+    assert moved > 0

@@ -73,6 +73,14 @@ def test_judges_that_cannot_read_their_prompt_stop_a_run_before_it_writes(tmp_pa
     assert not engine.trained
 
 
+def test_judges_must_read_candidates_twice_as_long_as_the_examples(tmp_path: Path) -> None:
+    engine = RecordingEngine()
+    run(tmp_path / "run", job_of(two_label_task(), engine), until="generate")
+    asked = {prompt.query for prompt in engine.recorder.measured if prompt.query}
+    longest = max((example.text for example in two_label_task().examples), key=len)
+    assert {text[: 2 * len(longest) + 1] for text in asked} == {f"{longest} {longest}"}
+
+
 def test_results_have_one_row_per_method(tmp_path: Path) -> None:
     outcome = run(tmp_path / "run", job_of(two_label_task(), RecordingEngine()))
     results = json.loads((tmp_path / "run" / "results.json").read_bytes())

@@ -81,6 +81,14 @@ def stop_at(at: int) -> Callable[[int, int, float], bool]:
 TASKS = {"multi": two_label_task(), "single": single_token_task()}
 
 
+@pytest.fixture(params=["written out", "transformers"])
+def layers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways a model is tuned: its layers written out, or as every GPU and every other kind of model runs them."""
+    if request.param == "transformers":
+        monkeypatch.setattr("handful.adapter_loss.tuned_decoder", lambda *_, **__: None)
+
+
+@pytest.mark.usefixtures("layers")
 @pytest.mark.parametrize("name", TASKS)
 @pytest.mark.parametrize("soft", [False, True])
 def test_label_loss_is_the_written_out_one(tiny_model_dir: Path, name: str, soft: bool) -> None:
@@ -98,6 +106,7 @@ def test_label_loss_is_the_written_out_one(tiny_model_dir: Path, name: str, soft
     assert losses_of(tiny_model_dir, plan) == pytest.approx([expected], abs=1e-5)
 
 
+@pytest.mark.usefixtures("layers")
 def test_next_token_loss_is_the_written_out_one(tiny_model_dir: Path) -> None:
     plan = plan_of(batch_size=5, epochs=1, loss="next_token")
     loaded = load_model(str(tiny_model_dir), device="cpu")
@@ -111,6 +120,7 @@ def test_next_token_loss_is_the_written_out_one(tiny_model_dir: Path) -> None:
     assert losses_of(tiny_model_dir, plan) == pytest.approx([total / sum(WEIGHTS)], abs=1e-5)
 
 
+@pytest.mark.usefixtures("layers")
 def test_every_episode_is_a_step_behind_its_own_prompt(tiny_model_dir: Path) -> None:
     task = TASKS["multi"]
     plan = replace(tuning_plan(task, small_recipe("filter.judge_epochs=2"), 0), train=TrainRecipe(learning_rate=1e-9))
@@ -125,6 +135,7 @@ def test_every_episode_is_a_step_behind_its_own_prompt(tiny_model_dir: Path) -> 
     assert len(set(expected)) == 4
 
 
+@pytest.mark.usefixtures("layers")
 @pytest.mark.parametrize("loss", ["label", "next_token"])
 @pytest.mark.parametrize("name", TASKS)
 def test_a_step_on_packed_rows_is_the_step_on_single_rows(

@@ -51,6 +51,8 @@ class RecordingLLM:
     inner: ScriptedLLM = field(default_factory=ScriptedLLM)
     generated: list[tuple[tuple[Prompt, ...], tuple[int, ...], Sampling]] = field(default_factory=list)
     scored: list[tuple[Prompt, ...]] = field(default_factory=list)
+    measured: list[Prompt] = field(default_factory=list)
+    """Whose length was asked for."""
     most_segments: int = 1000
     """Of a prompt: its context."""
 
@@ -71,6 +73,7 @@ class RecordingLLM:
 
     def prompt_tokens(self, prompt: Prompt) -> tuple[int, bool]:
         self._check_length(prompt)
+        self.measured.append(prompt)
         return self.inner.prompt_tokens(prompt)
 
     def generate(

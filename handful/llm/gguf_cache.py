@@ -23,6 +23,8 @@ from handful.errors import ModelError
 from handful.llm.sources import file_hash, not_loadable
 
 _CACHE_LAYOUT = 1
+_ROPE_FACTORS = "rope_freqs.weight"
+"""Llama 3.1 and later: what llama.cpp divides the rotary frequencies by."""
 """Raised when what is written into a cache entry changes; older entries are then not looked at."""
 
 
@@ -60,6 +62,7 @@ def dequantised(gguf: Path) -> Path:
 
 
 def _dequantise(gguf: Path, entry: Path) -> None:
+    _check_rope(gguf)
     partial = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
     try:
         try:
@@ -82,6 +85,19 @@ def _dequantise(gguf: Path, entry: Path) -> None:
         partial.rename(entry)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_rope(gguf: Path) -> None:
+    """Refuse a file that stretches its rotary positions: transformers leaves that tensor out, and answers are off."""
+    from gguf import GGUFReader  # what transformers reads such files with
+
+    try:
+        names = {tensor.name for tensor in GGUFReader(gguf).tensors}
+    except (ValueError, KeyError, IndexError, struct.error) as error:
+        raise not_loadable(str(gguf), error) from error
+    if _ROPE_FACTORS in names:
+        mend = "Give the same model with safetensors (a hub id or a directory)."
+        raise ModelError("the file scales its rotary positions, which is not read", where=str(gguf), mend=mend)
 
 
 def _verifies(entry: Path) -> bool:

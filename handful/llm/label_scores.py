@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from handful.llm.head import Head
 from handful.llm.label_trie import ROOT, LabelTrie
 
 
-def label_log_probs(root_hidden: Tensor, node_hidden: Tensor, head: Tensor, trie: LabelTrie) -> Tensor:
+def label_log_probs(root_hidden: Tensor, node_hidden: Tensor, head: Head, trie: LabelTrie) -> Tensor:
     """Sum the log-probabilities of each label's tokens.
 
     Only label rows of the head are computed at the text's end, where the rest of the vocabulary cancels; the whole
@@ -17,17 +18,15 @@ def label_log_probs(root_hidden: Tensor, node_hidden: Tensor, head: Tensor, trie
     Args:
         root_hidden: Hidden state at each text's last position, shape (B, D).
         node_hidden: Hidden states at the label nodes, shape (B, n_nodes, D).
-        head: Output embeddings, shape (V, D).
+        head: Of the model.
         trie: The labels' tokens.
 
     Returns:
         Log-probabilities in nats, shape (B, n_labels), differentiable.
     """
-    root_tokens = torch.tensor(trie.root_tokens, device=head.device)
-    # In float32 whatever the model is in: of a logit of 20 bfloat16 leaves steps of an eighth.
-    root = (root_hidden.float() @ head[root_tokens].float().T).log_softmax(-1)  # (B, n_root_tokens)
+    root = head.logits(root_hidden, trie.root_tokens).log_softmax(-1)  # (B, n_root_tokens)
     column = {token: index for index, token in enumerate(trie.root_tokens)}
-    nodes = (node_hidden @ head.T).float().log_softmax(-1) if trie.n_nodes else None  # (B, n_nodes, V)
+    nodes = head.logits(node_hidden).log_softmax(-1) if trie.n_nodes else None  # (B, n_nodes, V)
     scores = []
     for path in trie.steps:
         terms = [root[:, column[token]] for node, token in path if node == ROOT]

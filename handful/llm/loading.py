@@ -10,6 +10,7 @@ import ctypes
 import dataclasses
 import gc
 import importlib.util
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from handful.errors import AdapterError, ModelError
 from handful.llm.engine import DeviceName, DtypeName
 from handful.llm.gguf_cache import dequantised
+from handful.llm.head import check_head
 from handful.llm.sources import PACKAGED, Source, holds, locate, not_loadable
 
+_ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
+"""Kinds of layers that are known, as transformers calls them."""
 _ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
@@ -43,7 +47,7 @@ class LoadedModel:
     @property
     def context_length(self) -> int:
         """How many tokens the model reads at most."""
-        config = self.model.config
+        config = self.model.config.get_text_config()
         limits = [getattr(config, key, None) for key in ("max_position_embeddings", "sliding_window", "n_positions")]
         return min([limit for limit in limits if limit], default=1 << 30)
 
@@ -94,11 +98,31 @@ def load_model(
             **options,
         )
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
+        if "scaled_dot_product_attention" in str(error):
+            raise _unknown_kind(
+                spec, "its attention is of another kind (as Gemma 2's and GPT-OSS's), or it has none"
+            ) from error
         raise not_loadable(spec, error) from error
+    _check_layers(model, spec)
     if not load_in_4bit:
         model = model.to(torch_device)
+    check_head(model, spec)
     _copy_out_of_file(model)
     return LoadedModel(model.eval(), tokenizer, spec, source.fingerprint, torch_device, torch_dtype)
+
+
+def _check_layers(model: Any, spec: str) -> None:
+    """Refuse layers that keep a state instead of keys and values: prefixes could not be shared, nor rows packed."""
+    kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ())
+    if kinds - _ATTENTION or getattr(model, "_is_stateful", False):
+        raise _unknown_kind(spec, f"some layers keep a state ({', '.join(sorted(kinds - _ATTENTION)) or 'recurrent'})")
+
+
+def _unknown_kind(spec: str, why: str) -> ModelError:
+    return ModelError(
+        f"{spec!r} cannot be used: {why}",
+        mend="Take a model of attention layers alone, such as Llama, Mistral, Qwen 2 or 3, Gemma 3 or Granite 3.",
+    )
 
 
 def _copy_out_of_file(model: Any) -> None:
@@ -176,11 +200,21 @@ def choose_device(device: DeviceName) -> torch.device:
     """Return the device of a name; raises ModelError if it is not there."""
     if device == "auto":
         best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        return torch.device(best)
+        return _of_this_process(torch.device(best))
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available[device]:
         raise ModelError(f"device {device!r} is not available here", mend="Use --device cpu or auto.")
-    return torch.device(device)
+    return _of_this_process(torch.device(device))
+
+
+def _of_this_process(device: torch.device) -> torch.device:
+    """Return the process's own GPU under `accelerate launch`: without a number it is the first one, for all of them."""
+    rank = os.environ.get("LOCAL_RANK", "")
+    if device.type != "cuda" or not rank.isdigit():
+        return device
+    own = torch.device("cuda", int(rank) % torch.cuda.device_count())
+    torch.cuda.set_device(own)
+    return own
 
 
 def choose_dtype(dtype: DtypeName, device: torch.device) -> torch.dtype:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from handful.encoding import EncodedPrompt, encode, encode_text
 from handful.errors import ModelError
 from handful.llm.attention import Prefix
 from handful.llm.bodies import Body, DecoderBody, TransformersBody, choose_body, drop_layer_weights
+from handful.llm.head import head_of
 from handful.llm.label_scores import label_log_probs
 from handful.llm.label_trie import LabelTrie, build_label_trie
 from handful.llm.linear import Linear, frozen_linear
@@ -25,6 +27,11 @@ from handful.prompts import Prompt
 
 _MAX_PREFIXES = 16
 """Computed prefixes kept: 46 KB a token for SmolLM2-135M, so 500-token prompts are 23 MB each."""
+_MOST_PREFIX_BYTES = 1 << 30
+"""Of their states: a 7B model's take half a megabyte a token."""
+_MOST_TOKENS_ON_GPU = 16384
+_SHARE_OF_FREE_MEMORY = 0.4
+"""Of a GPU, for the states of the texts read together; what layers compute on the way needs room too."""
 _CONTENT_LETTERS = 4
 """A token of so many letters is a content token: most words that hold a sentence together are shorter."""
 
@@ -58,7 +65,7 @@ class LocalLLM:
         self._tokenizer = loaded.tokenizer
         self._model = loaded.model.eval()
         on_cpu = loaded.device.type == "cpu"
-        self._tokens_per_batch = tokens_per_batch or (1024 if on_cpu else 16384)
+        self._tokens_per_batch = tokens_per_batch or (1024 if on_cpu else _tokens_within_memory(loaded))
         own = own_layers is not False
         self._body: Body = choose_body(self._model, precision=precision) if own else TransformersBody(self._model)
         if precision != "float32" and not isinstance(self._body, DecoderBody):
@@ -160,7 +167,7 @@ class LocalLLM:
         """Return the last hidden state at the end of each prompt; see `ReadsStates.states`."""
         states = np.empty((len(prompts), self._model.get_output_embeddings().weight.shape[1]))
         for prefix, batch, rows in self._batches(prompts, 1):
-            states[batch] = self._read(prefix, rows, None)[0].double().cpu().numpy()
+            states[batch] = self._read(prefix, rows, None)[0].cpu().double().numpy()
         return states
 
     def _batches(
@@ -174,9 +181,10 @@ class LocalLLM:
         for prefix_ids, members in by_prefix.items():
             prefix = self._prefix(prefix_ids)
             members.sort(key=lambda index: (len(encoded[index].suffix_ids), index))
-            for batch in token_budget_batches(
-                members, [len(e.suffix_ids) + room for e in encoded], self._tokens_per_batch
-            ):
+            # Through transformers every row has a copy of the prefix's states.
+            copied = 0 if isinstance(self._body, DecoderBody) else prefix.n_tokens
+            sizes = [len(e.suffix_ids) + room + copied for e in encoded]
+            for batch in token_budget_batches(members, sizes, self._tokens_per_batch):
                 yield prefix, batch, [encoded[index].suffix_ids for index in batch]
 
     def label_trie(self, targets: Sequence[str]) -> LabelTrie:
@@ -198,21 +206,25 @@ class LocalLLM:
             embeddings = self._model.get_output_embeddings()
             own = isinstance(self._body, DecoderBody)
             self._packed_head = frozen_linear(embeddings.weight, embeddings.bias) if own else embeddings
-        return self._packed_head(hidden)
+        return head_of(self._model).finished(self._packed_head(hidden))
 
     def _prefix(self, prefix_ids: tuple[int, ...]) -> Prefix:
         if prefix_ids in self._prefixes:
             self._prefixes.move_to_end(prefix_ids)
             return self._prefixes[prefix_ids]
         self._prefixes[prefix_ids] = self._body.open(prefix_ids)
-        if len(self._prefixes) > _MAX_PREFIXES:
+        while len(self._prefixes) > 1 and self._too_many_prefixes():
             self._prefixes.popitem(last=False)
         return self._prefixes[prefix_ids]
 
+    def _too_many_prefixes(self) -> bool:
+        n_bytes = bytes_per_token(self._model) * sum(prefix.n_tokens for prefix in self._prefixes.values())
+        return len(self._prefixes) > _MAX_PREFIXES or n_bytes > _MOST_PREFIX_BYTES
+
     def _score_batch(self, prefix: Prefix, rows: Sequence[Sequence[int]], trie: LabelTrie) -> FloatArray:
         ends, inner = self._read(prefix, rows, trie)
-        result = label_log_probs(ends, inner, self._model.get_output_embeddings().weight, trie)
-        return result.double().cpu().numpy()
+        result = label_log_probs(ends, inner, head_of(self._model), trie)
+        return result.cpu().double().numpy()
 
     def _read(self, prefix: Prefix, rows: Sequence[Sequence[int]], trie: LabelTrie | None) -> tuple[Tensor, Tensor]:
         """Return the states at the rows' ends, (B, D), and at the label tree's nodes behind them, (B, n_nodes, D)."""
@@ -260,3 +272,20 @@ class LocalLLM:
                 raise ModelError("the model's vocabulary has no line end and no end-of-text token")
             self._stop_tokens = stop.to(self.loaded.device)
         return self._stop_tokens
+
+
+def bytes_per_token(model: Any) -> int:
+    """Return what the keys and values of a token take, over all layers."""
+    config = model.config.get_text_config()
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    n_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    return 2 * int(config.num_hidden_layers) * int(n_heads) * int(head_dim) * int(model.dtype.itemsize)
+
+
+def _tokens_within_memory(loaded: LoadedModel) -> int:
+    """Return how many tokens are read together on a GPU: as many as fit beside the weights, within limits."""
+    if loaded.device.type != "cuda":
+        return _MOST_TOKENS_ON_GPU
+    free, _ = torch.cuda.mem_get_info(loaded.device)
+    fitting = int(_SHARE_OF_FREE_MEMORY * free) // bytes_per_token(loaded.model)
+    return max(1024, min(_MOST_TOKENS_ON_GPU, fitting))

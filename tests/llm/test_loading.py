@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from handful.errors import AdapterError, ModelError
 from handful.llm.gguf_cache import cache_folder, dequantised
-from handful.llm.loading import load_model, load_tokenizer, with_adapter
+from handful.llm.loading import choose_device, load_model, load_tokenizer, with_adapter
 from handful.llm.sources import holds, locate, model_label, pinned
 from tests.tiny import make_tiny_model
 
@@ -48,6 +49,7 @@ def fake_gguf(tmp_path: Path, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPa
             return models.from_pretrained(source, **options)
 
     MADE.clear()
+    monkeypatch.setattr("gguf.GGUFReader", lambda _: SimpleNamespace(tensors=[]))
     monkeypatch.setattr("handful.llm.gguf_cache.AutoTokenizer", FakeTokenizer)
     monkeypatch.setattr("handful.llm.gguf_cache.AutoModelForCausalLM", FakeModel)
     return file
@@ -92,6 +94,43 @@ def test_the_end_of_large_weights_counts(tmp_path: Path) -> None:
     tensor[-1] = 1
     save_file({"a": tensor}, tmp_path / "model.safetensors")
     assert locate(str(tmp_path)).fingerprint != first
+
+
+def test_the_middle_of_large_weights_counts(tmp_path: Path) -> None:
+    """A merged LoRA may leave the first and the last tensors of a file as they were."""
+    (tmp_path / "config.json").write_text("{}")
+    tensors = {name: torch.zeros(300_000) for name in "abcd"}
+    save_file(tensors, tmp_path / "model.safetensors")
+    first = locate(str(tmp_path)).fingerprint
+    tensors["c"] += 1
+    save_file(tensors, tmp_path / "model.safetensors")
+    assert locate(str(tmp_path)).fingerprint != first
+    (tmp_path / "model.safetensors").write_bytes((b"\xff" * 8 + b"[" * 100) + b"\0" * 3_000_000)
+    assert locate(str(tmp_path)).fingerprint  # damage is for loading to tell
+
+
+def test_every_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two fake GPUs: there is none here."""
+    chosen: list[torch.device] = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.set_device", chosen.append)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert choose_device("auto") == torch.device("cuda")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert choose_device("auto") == choose_device("cuda") == torch.device("cuda", 1) == chosen[0]
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    assert choose_device("cuda").index == 0
+    assert choose_device("cpu") == torch.device("cpu")
+
+
+def test_a_gguf_with_stretched_positions_is_refused(fake_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "gguf.GGUFReader", lambda _: SimpleNamespace(tensors=[SimpleNamespace(name="rope_freqs.weight")])
+    )
+    with pytest.raises(ModelError, match="scales its rotary positions"):
+        load_model(str(fake_gguf), device="cpu")
+    assert MADE == []
 
 
 def test_other_weights_than_expected_are_refused(tiny_model_dir: Path) -> None:
