@@ -228,7 +228,7 @@ def _use_without_handful(spec: ClassifierSpec) -> list[str]:
     criteria = repr(dict.fromkeys(spec.labels))
     return [
         "With stock transformers and without handful (`decision_config` is needed: without it the settings here",
-        "are XX is a folder or hub id of the base model):",
+        "are not read; `base_model` is a folder or hub id of the base model):",
         "",
         "```python",
         "from transformers import pipeline",

@@ -1,6 +1,6 @@
 """Every error a user can cause: what happened, where, and how to mend it.
 
-The library raises these; only `cli.py` turns them into text and an exit code.
+The library raises these; only `handful.cli` turns them into text and an exit code.
 """
 
 

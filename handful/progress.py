@@ -1,4 +1,4 @@
-"""How long work is watched and stopped; the library reports here and only `cli.py` prints."""
+"""How long work is watched and stopped; the library reports here and only `handful.cli` prints."""
 
 from __future__ import annotations
 

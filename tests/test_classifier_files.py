@@ -87,6 +87,12 @@ def test_the_card_tells_the_facts() -> None:
     assert "# a # 'x': text classifier" in card
 
 
+def test_the_card_tells_how_to_do_without_us() -> None:
+    control = ControlTokens("", ("<|x|>",))
+    card = classifier_files(spec_of(), control=control, facts={})["README.md"].decode()
+    assert "without it the settings here\nare not read; `base_model` is a folder or hub id of the base model):" in card
+
+
 Damage = Callable[[Path], object]
 
 

@@ -105,7 +105,7 @@ def test_further_texts_are_swapped_and_the_number_is_limited() -> None:
     more = ("--texts", "more.csv", "--text-column", "body", "--json")
     (report,) = handful("audit", "run", *more).events()
     (without,) = handful("audit", "run", "--json").events()
-    assert report["swaps"]["texts"] == without["swaps"]["texts"] + 50
+    assert report["swaps"]["texts"] == 50  # not those it was tuned on, which flip less
     assert (report["real"], report["synthetic"]) == (without["real"], without["synthetic"])
     (few,) = handful("audit", "run", *more, "--most-swaps", "7").events()
     assert few["swaps"]["rates"][0]["swaps"] == 7

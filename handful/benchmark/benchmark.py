@@ -17,6 +17,7 @@ from handful.benchmark.tables import MethodSummary, accuracy_csv, markdown, summ
 from handful.environment import environment
 from handful.errors import PromptTooLongError
 from handful.evaluation.evaluate import does_not_fit, result_row
+from handful.evaluation.metrics import chance_of
 from handful.progress import Progress, stop_if_asked
 from handful.run import Run, open_run
 from handful.task import Task
@@ -105,7 +106,7 @@ def _measured_draw(
             row["scores"] = [score.score.to_row() for score in scores]
             done.append((row, scores))
             if cell.method.is_plain:
-                results.append(result_row(cell.method, job, answers["log_probs"], answers))
+                results.append(result_row(cell.method, job, answers["log_probs"], answers, cell.plan.encoder))
         if results:
             n_test = len(job.task.test or ())
             own.publish_json("results", {"task": job.task.name, "n_test": n_test, "methods": results})
@@ -130,5 +131,6 @@ def _results_row(plan: BenchmarkPlan, result: TaskResults) -> dict[str, Any]:
         "labels": list(result.task.label_names),
         "seeds": list(plan.seeds),
         "warnings": list(result.task.warnings),
+        "chance": chance_of(result.task.label_names, [example.label for example in result.task.test or ()]),
         "methods": [dataclasses.asdict(summary) for summary in result.summaries],
     }

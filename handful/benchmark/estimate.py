@@ -15,6 +15,7 @@ from handful.benchmark.scoring import Calibration, gold_indices
 from handful.errors import TaskError
 from handful.evaluation.filter_quality import Overlap, Share, acceptance, overlaps
 from handful.evaluation.methods import METHODS
+from handful.evaluation.metrics import GUESSING, chance_of
 from handful.job import Job
 from handful.progress import Progress
 from handful.records import Candidate, Example, Verdict
@@ -46,7 +47,7 @@ class Estimate:
     n_folds: int
     n_examples: int
     chance: float
-    """Accuracy of guessing, one in the number of labels."""
+    """Accuracy of answers that need no text; see `chance_of`."""
     methods: tuple[MethodEstimate, ...]
     acceptance: Mapping[str, Share]
     """By label: how many of the candidates asked for it are judged to have it, over all folds."""
@@ -58,7 +59,7 @@ class Estimate:
         said = [f"Where two intervals overlap, these {self.n_examples} answers do not tell the methods apart."]
         judges = [entry for entry in self.methods if entry.method in _LIKE_JUDGES]
         best = max((share for entry in judges for share in (entry.right, entry.right_calibrated)), key=_value)
-        found = f"{best.hits} of {best.total} right where guessing is right {self.chance:.0%} of the time"
+        found = f"{best.hits} of {best.total} right, where {GUESSING} gives {self.chance:.0%}"
         if best.value <= self.chance:
             said.append(
                 f"Neither shown your examples nor tuned on them is the model better than guessing: at best {found}. "
@@ -85,8 +86,7 @@ def estimate(job: Job, run: Run, n_folds: int, progress: Progress) -> Estimate:
         TaskError: A label has fewer examples than folds, or too few would be left.
     """
     tasks = folds_of(job.task, n_folds, job.seed)
-    for task in tasks:
-        task.require_shots(job.recipe.filter.least_shots)
+    _check_left(job, tasks)
     plan = BenchmarkPlan(
         tasks=tuple(tasks),
         methods=tuple(METHODS[name] for name in _METHODS),
@@ -100,11 +100,24 @@ def estimate(job: Job, run: Run, n_folds: int, progress: Progress) -> Estimate:
     return Estimate(
         n_folds=n_folds,
         n_examples=len(job.task.examples),
-        chance=1 / len(job.task.label_names),
+        chance=chance_of(job.task.label_names, [example.label for example in job.task.examples]),
         methods=tuple(entry for name in _METHODS for entry in _pooled(name, results)),
         acceptance=acceptance(candidates, verdicts, job.task.label_names),
         overlaps=tuple(overlaps(candidates, verdicts, job.task.label_names)),
     )
+
+
+def _check_left(job: Job, tasks: Sequence[Task]) -> None:
+    least = job.recipe.filter.least_shots
+    for label in job.task.label_names:
+        left = min(len(task.examples_of(label)) for task in tasks)
+        if left < least:
+            has = len(job.task.examples_of(label))
+            raise TaskError(
+                f"the label {label!r} has {has} examples, an estimate leaves {left} of them, the judges need {least}",
+                where=job.task.source,
+                mend="Label one more, or judge in context: --set filter.judge=in_context.",
+            )
 
 
 def identity(job: Job, n_folds: int) -> dict[str, object]:

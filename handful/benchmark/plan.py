@@ -13,6 +13,7 @@ from handful.evaluation.methods import Method
 from handful.job import Job
 from handful.llm.engine import Engine
 from handful.llm.sources import model_label
+from handful.peers.fitting import check_peer
 from handful.recipe import Recipe
 from handful.recipe_file import change_recipe
 from handful.task import Task
@@ -44,7 +45,10 @@ class BenchmarkPlan:
                         yield Cell(self, task, method, seed)
 
     def check(self) -> None:
-        """Raise TaskError or RecipeError if a cell cannot be measured: no test texts, too few examples, no such key."""
+        """Raise a HandfulError if a cell cannot be measured: too few texts, no such key, a package that is missing."""
+        for method in self.methods:
+            if method.peer is not None:
+                check_peer(method.peer, self.encoder)
         recipes = [change_recipe(self.recipe, method.changes) for method in self.methods]
         least = max(recipe.filter.least_shots for recipe in recipes)
         for task in self.tasks:

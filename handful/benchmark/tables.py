@@ -121,7 +121,9 @@ def _summary(
         spec=method.key,
         shots_per_label=method.shots or shots,
         synthetic_per_label=scores[0].synthetic_per_label,
-        title=method.titled(shots, change_recipe(plan.recipe, method.changes).generate.synthetic_per_label),
+        title=method.titled(
+            shots, change_recipe(plan.recipe, method.changes).generate.synthetic_per_label, plan.encoder
+        ),
         accuracy=mean_interval(gold, predicted, n_labels, confusion_accuracy),
         macro_f1=mean_interval(gold, predicted, n_labels, confusion_macro_f1),
         pool_accuracy=_spread([cell.score.accuracy for cell in _by_seed(cells, method.key, "pool").values()]),

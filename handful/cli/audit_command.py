@@ -107,8 +107,9 @@ def _with_swaps(
         return replace(audit, swaps_skipped="No swaps: a task file has no classifier to ask.")
     if not (options.source / "adapter").is_dir():
         return replace(audit, swaps_skipped="No swaps: this run has no classifier yet.")
-    labelled = [example.text for example in (*texts.real, *(texts.synthetic or ()))]
-    planned = plan_swaps([*labelled, *further], lexicons)
+    # Texts it was tuned on flip less than others: beside them, the others would not show.
+    tuned_on = [example.text for example in (*texts.real, *(texts.synthetic or ()))]
+    planned = plan_swaps(further or tuned_on, lexicons)
     if not planned:
         return replace(audit, swaps_skipped="No swaps: no text has a term with a counterpart in another group.")
     swaps = sample_swaps(planned, most=options.most_swaps, seed=texts.seed)

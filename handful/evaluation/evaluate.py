@@ -67,7 +67,9 @@ def does_not_fit(method: Method, error: PromptTooLongError) -> str:
     return f"{method.name} is left out: {error.message}"
 
 
-def result_row(method: Method, job: Job, log_probs: ArrayLike, measured: Mapping[str, Any]) -> dict[str, Any]:
+def result_row(
+    method: Method, job: Job, log_probs: ArrayLike, measured: Mapping[str, Any], encoder: str | None = None
+) -> dict[str, Any]:
     """Return a method's row of results.json; see `evaluate_methods`.
 
     Args:
@@ -75,6 +77,7 @@ def result_row(method: Method, job: Job, log_probs: ArrayLike, measured: Mapping
         job: With the test texts.
         log_probs: Of the test texts, nats, shape (n_texts, n_labels).
         measured: `shift`, `pool_log_probs`, `ms_per_text` and `prompt_tokens`.
+        encoder: See `Method.titled`.
     """
     task = job.task
     gold = [example.label for example in task.test or ()]
@@ -85,7 +88,7 @@ def result_row(method: Method, job: Job, log_probs: ArrayLike, measured: Mapping
     shots = max(len(task.examples_of(label)) for label in task.label_names)
     return {
         "method": method.name,
-        "title": method.titled(shots, job.recipe.generate.synthetic_per_label),
+        "title": method.titled(shots, job.recipe.generate.synthetic_per_label, encoder),
         **dataclasses.asdict(as_answered),
         "calibrated_accuracy": None if calibrated is None else calibrated.accuracy,
         "calibrated_macro_f1": None if calibrated is None else calibrated.macro_f1,

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Literal
 
 from handful.errors import RecipeError
@@ -69,13 +70,17 @@ class Method:
         """Whether the answers are label log-probabilities of the LLM, whose prior can be taken out."""
         return self.peer is None
 
-    def titled(self, shots_per_label: int, synthetic_per_label: int) -> str:
-        """Return the title for a task's handful of so many, and a recipe that takes so many synthetic examples."""
+    def titled(self, shots_per_label: int, synthetic_per_label: int, encoder: str | None = None) -> str:
+        """Return the title for a task's handful of so many, and a recipe that takes so many synthetic examples.
+
+        `encoder` is the sentence encoder of the peers, if it is another than MiniLM.
+        """
         own = shots_per_label if self.shots is None else self.shots
         changed = [change for change in self.changes if not change.startswith(_N)]
         if self.first_synthetic is not None:
             changed.insert(0, f"of {synthetic_per_label}")
-        title = self.title.format(k=own, n=min(synthetic_per_label, self.first_synthetic or synthetic_per_label))
+        n = min(synthetic_per_label, self.first_synthetic or synthetic_per_label)
+        title = self.title.format(k=own, n=n, encoder=PurePath(encoder or "MiniLM").name)
         return title + (f", {', '.join(changed)}" if changed else "")
 
 
@@ -99,8 +104,8 @@ METHODS: Mapping[str, Method] = {
             filter_method="random",
         ),
         Method("llm_probe", "probe on the LLM's states, {k}", peer="llm_probe"),
-        Method("encoder_probe", "probe on MiniLM, {k}", peer="encoder_probe"),
-        Method("setfit", "SetFit on MiniLM, {k}", peer="setfit"),
+        Method("encoder_probe", "probe on {encoder}, {k}", peer="encoder_probe"),
+        Method("setfit", "SetFit on {encoder}, {k}", peer="setfit"),
         Method("tfidf", "TF-IDF + logistic regression, {k}", peer="tfidf"),
     )
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -118,6 +119,16 @@ def reliability(probabilities: ArrayLike, gold_indices: ArrayLike, n_bins: int =
         means = (float(confidence[own].mean()), float(right[own].mean())) if own.any() else (0.0, 0.0)
         bins.append(Bin(index / n_bins, (index + 1) / n_bins, int(own.sum()), *means))
     return bins
+
+
+GUESSING = "guessing, or always giving the commonest label,"
+"""What has the accuracy of `chance_of`."""
+
+
+def chance_of(labels: Sequence[str], gold: Sequence[str]) -> float:
+    """Return the accuracy that needs no text: of guessing, or of always giving the commonest label."""
+    commonest = max(Counter(gold).values(), default=0) / max(1, len(gold))
+    return max(1 / len(labels), commonest)
 
 
 def calibration_error(probabilities: ArrayLike, gold_indices: ArrayLike, n_bins: int = 10) -> float:

@@ -72,9 +72,17 @@ def mean_interval(
         texts = random.integers(n_texts, size=n_texts)
         drawn.append(np.mean([value(row[texts]) for row in pairs]))
     over_texts = np.quantile(drawn, (0.025, 0.975)) - mean
+    if not over_texts.any():  # all right, or all wrong: so many texts may still hide a share of others
+        unseen = _unseen(n_texts)
+        over_texts = np.array([-unseen, unseen])
     over_seeds = _t_half_width(spread, n_seeds)
     below, above = (float(np.hypot(max(0.0, half), over_seeds)) for half in (-over_texts[0], over_texts[1]))
     return Interval(mean, max(0.0, mean - below), min(1.0, mean + above), spread, n_seeds)
+
+
+def _unseen(n_texts: int) -> float:
+    """Return the largest share that may be of what none of so many texts is, at 97.5 % (Clopper and Pearson 1934)."""
+    return float(1 - 0.025 ** (1 / n_texts))
 
 
 def _t_half_width(spread: float, n_seeds: int) -> float:
@@ -125,7 +133,7 @@ def _difference_over_texts(gains: NDArray[np.int64], seed: int) -> Difference:
     only_a, only_b = int((gains > 0).sum()), int((gains < 0).sum())
     apart, mean = only_a + only_b, float(gains.mean())
     if not apart:
-        unseen = 1 - 0.025 ** (1 / len(gains))
+        unseen = _unseen(len(gains))
         return Difference(0.0, -unseen, unseen, 1.0)
     random = array_stream(seed, "bootstrap")
     drawn = [gains[random.integers(len(gains), size=len(gains))].mean() for _ in range(_RESAMPLES)]

@@ -227,7 +227,7 @@ def choose_dtype(dtype: DtypeName, device: torch.device) -> torch.dtype:
 
 def _four_bit(dtype: torch.dtype) -> Any:
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise ModelError("4-bit loading needs bitsandbytes", mend="Run `pip install handful[quant]`.")
+        raise ModelError("4-bit loading needs bitsandbytes", mend="Run `pip install 'handful[quant]'`.")
     return transformers.BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )

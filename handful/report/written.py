@@ -95,16 +95,19 @@ def _reasons(data: RunData, judged: Judged) -> Table:
 
 def _examples(data: RunData, label: str) -> Fold:
     own = [(candidate, verdict) for candidate, verdict in data.judged if candidate.intended_label == label]
-    kept = sorted((p for p in own if p[1].decision != "rejected"), key=lambda pair: (-pair[1].margin, pair[0].id))
+    kept = sorted((p for p in own if p[1].decision == "kept"), key=lambda pair: (-pair[1].margin, pair[0].id))
+    moved = sorted((p for p in own if p[1].decision == "relabelled"), key=lambda pair: (pair[1].margin, pair[0].id))
     rejected = [pair for pair in own if pair[1].decision == "rejected"]
     judged = sorted((p for p in rejected if p[1].label_probabilities), key=lambda pair: (pair[1].margin, pair[0].id))
     screened = _one_per_reason(pair for pair in rejected if not pair[1].label_probabilities)
     real = tuple(TextItem(cut(example.text)) for example in data.task.examples if example.label == label)
     lists: list[Block] = [TextList(real[:5], "Real examples")]
     lists += _listed(data, [*kept[:3], *kept[3:][-2:]], "Kept: the surest, and the least sure")
+    lists += _listed(data, moved[:4], "Moved to another label: the clearest")
     lists += _listed(data, judged[:4], "Rejected by the judge: the clearest")
     lists += _listed(data, screened[:4], "Rejected before judging")
-    title = f"{cut(label, NAME_CHARS)}: {len(kept)} kept, {len(rejected)} rejected"
+    elsewhere = f"{len(moved)} moved, " if moved else ""
+    title = f"{cut(label, NAME_CHARS)}: {len(kept)} kept, {elsewhere}{len(rejected)} rejected"
     return Fold(title, tuple(lists))
 
 

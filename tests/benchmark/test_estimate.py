@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,16 @@ def test_what_cannot_be_folded_is_refused(n_folds: int, message: str) -> None:
         folds_of(two_label_task(), n_folds, 0)
 
 
+def test_a_label_that_would_be_left_with_too_few_is_named_with_what_it_has(tmp_path: Path) -> None:
+    task = two_label_task(test=False)
+    scarce = dataclasses.replace(task, examples=task.examples[:6])
+    job = job_of(scarce, RecordingEngine())
+    with open_run(tmp_path / "estimate", {"identity": identity(job, 2), "environment": {}}) as run:
+        with pytest.raises(TaskError, match="'bad' has 2 examples, an estimate leaves 1 of them, the judges need 2"):
+            estimate(job, run, 2, Listener())
+        estimate(job_of(scarce, RecordingEngine(), "filter.judge=in_context"), run, 2, Listener())
+
+
 def test_an_estimate_counts_each_example_once_and_needs_no_test_text(tmp_path: Path) -> None:
     job = job_of(two_label_task(test=False), RecordingEngine())
     with open_run(tmp_path / "estimate", {"identity": identity(job, 2), "environment": {}}) as run:
@@ -62,7 +73,7 @@ def test_the_advice_says_when_it_will_not_help_and_when_that_is_not_known() -> N
     assert "these 16 answers do not tell the methods apart" in clear
     _, few = estimate_of(6).advice()
     assert "too few to say" in few
-    assert "at best 6 of 16 right where guessing is right 25% of the time" in few
+    assert "at best 6 of 16 right, where guessing, or always giving the commonest label, gives 25%" in few
     _, guessing = estimate_of(4).advice()
     assert "will not help here" in guessing
 

@@ -46,6 +46,8 @@ def test_titles_say_how_many_examples() -> None:
     assert METHODS["lora_synthetic"].titled(4, 21) == "ours (4 + 21)"
     assert method_of("lora_real:25").titled(4, 21) == "LoRA-25"
     assert method_of("lora_real:full").titled(4, 21) == "LoRA-full"
+    assert method_of("setfit").titled(4, 21) == "SetFit on MiniLM, 4"
+    assert method_of("setfit").titled(4, 21, "org/mpnet-base") == "SetFit on mpnet-base, 4"
     assert method_of("lora_synthetic[50,train.epochs=3]").titled(4, 50) == "ours (4 + 50), train.epochs=3"
 
 

@@ -23,6 +23,14 @@ def test_an_interval_of_one_seed_is_as_wide_as_the_binomial() -> None:
     assert found.high == pytest.approx(0.75 + spread, abs=0.01)
 
 
+@pytest.mark.parametrize("predicted", [[0] * 30, [1] * 30])
+def test_all_right_or_all_wrong_is_not_for_certain(predicted: list[int]) -> None:
+    for seeds in (1, 3):
+        found = mean_interval([0] * 30, [predicted] * seeds, 2, confusion_accuracy)
+        wide = 1 - 0.025 ** (1 / 30)
+        assert (found.low, found.high) == pytest.approx((1 - wide, 1) if not any(predicted) else (0, wide))
+
+
 def test_an_interval_over_seeds_is_theirs_and_the_texts_together() -> None:
     gold = np.zeros(200, dtype=int)
     alike = np.array([[0] * 150 + [1] * 50] * 5)

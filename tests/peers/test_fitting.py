@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import builtins
+import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from handful.errors import ModelError
 from handful.llm.scripted import ScriptedLLM
 from handful.peers.encoders import encoder_identity
-from handful.peers.fitting import FittedPeer, Peer, fit_peer
+from handful.peers.fitting import FittedPeer, Peer, check_peer, fit_peer
 from handful.recipe import PromptRecipe
 from handful.task import Task
 from tests.toys import two_label_task
@@ -85,6 +86,19 @@ def test_an_encoder_is_known_by_what_its_files_hold(tmp_path: Path) -> None:
     assert encoder_identity(str(tmp_path)) == before
     (tmp_path / "model.safetensors").write_bytes(b"other")
     assert encoder_identity(str(tmp_path)) != before
+
+
+def test_what_is_missing_is_told_before_anything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    for peer in ("llm_probe", "encoder_probe", "setfit", "tfidf"):
+        check_peer(peer, None)
+    check_peer("setfit", "org/name")
+    with pytest.raises(ModelError, match=r"no such directory: './nowhere'"):
+        check_peer("setfit", "./nowhere")
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "setfit" else found(name))
+    with pytest.raises(ModelError, match=r"setfit needs the package setfit. Install it with"):
+        check_peer("setfit", None)
+    check_peer("encoder_probe", None)
 
 
 def test_an_encoder_that_is_not_there_is_named() -> None:

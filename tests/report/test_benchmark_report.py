@@ -113,6 +113,31 @@ def won_by(data: BenchmarkData, low: float, high: float) -> str:
     return benchmark_page(changed).verdict.headline
 
 
+def test_a_benchmark_that_draws_nothing_does_not_say_it_does(tmp_path: Path, directory: Path) -> None:
+    assert (
+        "each draws its examples, writes and trains anew"
+        in render_page(benchmark_page(read_benchmark(directory))).decode()
+    )
+    plan = BenchmarkPlan((two_label_task(),), methods_of("zero_shot"), (0, 1), small_recipe(), RecordingEngine(), None)
+    with open_run(tmp_path / "bench", {"identity": plan.identity(), "environment": {}}) as run:
+        run_benchmark(plan, run, Listener())
+    html = render_page(benchmark_page(read_benchmark(tmp_path / "bench"))).decode()
+    assert "each writes and trains anew" in html
+    assert "intervals are for other seeds" in html
+    assert "not another draw of them" in html
+
+
+def test_what_needs_no_text_is_said_where_nothing_is_better(directory: Path) -> None:
+    data = read_benchmark(directory)
+    (result,) = data.results
+    assert result["chance"] == pytest.approx(2 / 3)  # two of the three test texts are bad
+    said = [sentence for sentence in benchmark_page(data).verdict.details if "commonest label" in sentence]
+    assert len(said) == 1
+    low = {**result, "chance": 0.0}
+    page = benchmark_page(dataclasses.replace(data, results=[low]))
+    assert not any("commonest" in sentence for sentence in page.verdict.details)
+
+
 def test_test_texts_among_any_examples_are_told(tmp_path: Path) -> None:
     task = two_label_task()
     leaking = dataclasses.replace(task, warnings=("2 test texts are also examples, first <b>here</b>",))
@@ -149,8 +174,8 @@ def test_what_needs_more_examples_or_is_a_part_of_ours_is_no_rival(directory: Pa
         row["accuracy"] = {**row["accuracy"], "mean": 0.9 if better else 0.5}
     page = benchmark_page(dataclasses.replace(data, results=[{**result, "methods": methods}]))
     assert "0.900" not in page.verdict.headline
-    assert page.verdict.details[0].startswith("films, with more labelled examples: LoRA-1 0.500")
-    assert "LoRA-full 0.900" in page.verdict.details[0]
+    assert page.verdict.details[-1].startswith("films, with more labelled examples: LoRA-1 0.500")
+    assert "LoRA-full 0.900" in page.verdict.details[-1]
 
 
 def test_the_answers_of_all_seeds_are_taken_together(directory: Path) -> None:

@@ -67,7 +67,18 @@ def test_guessing_is_called_guessing() -> None:
     assert data.results is not None
     rows = [result_row(row["method"], row["title"], 0.55, 20) for row in data.results["methods"]]
     said = verdict(dataclasses.replace(data, results={**data.results, "methods": rows}))
-    assert said.details[0] == "Neither is clearly better than guessing, which is right 50\u00a0% of the time."
+    assert said.details[0] == (
+        "Neither is clearly better than guessing, or always giving the commonest label, "
+        "which is right 50\u00a0% of the time."
+    )
+
+
+def test_the_commonest_label_alone_is_no_achievement() -> None:
+    data = run_data()
+    texts = [dataclasses.replace(example, label="good") for example in (data.task.test or ())[:18]]
+    rare = dataclasses.replace(data.task, test=(*texts, *(data.task.test or ())[18:]))
+    said = verdict(dataclasses.replace(data, task=rare))
+    assert "which is right 95\u00a0% of the time" in said.details[0]
 
 
 def test_nothing_measured() -> None:

@@ -47,12 +47,15 @@ def test_every_reason_of_the_filter_has_words() -> None:
 def test_examples_to_read() -> None:
     fold = written_section(run_data()).blocks[2]
     assert isinstance(fold, Fold)
-    assert fold.title == "good: 7 kept, 3 rejected"
-    real, kept, rejected, screened = fold.blocks
-    for block in (real, kept, rejected, screened):
+    assert fold.title == "good: 6 kept, 1 moved, 3 rejected"
+    real, kept, moved, rejected, screened = fold.blocks
+    for block in (real, kept, moved, rejected, screened):
         assert isinstance(block, TextList)
     assert isinstance(kept, TextList)
-    assert [item.text[-1] for item in kept.items] == ["0", "1", "2", "5", "6"]
+    assert [item.text[-1] for item in kept.items] == ["0", "1", "2", "4", "5"]
+    assert isinstance(moved, TextList)
+    assert [item.text[-1] for item in moved.items] == ["6"]
+    assert moved.items[0].chips[:2] == (Chip("relabelled", "good"), Chip(REASONS["relabelled"]))
     assert kept.items[0].chips == (
         Chip("kept", "good"), Chip(REASONS["agrees"]), Chip("good 0.90"), Chip("bad 0.10"),
     )  # fmt: skip
