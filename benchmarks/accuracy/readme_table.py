@@ -34,9 +34,9 @@ class Key(NamedTuple):
 def table(rows: Sequence[Row]) -> str:
     """Return a line per method of the plain recipe, and of it with the paper's N, as Markdown.
 
-    Per task: accuracy as mean ± sd over seeds; with the prior taken out that the generated pool shows; and what ours is
-    better by, in points with the paired 95 % interval over the seeds both have. What is calibrated on test texts is in
-    the report.
+    Per task: accuracy as mean ± sd over seeds, in brackets the mean with the prior taken out that the generated pool
+    shows; and what ours is better by, in points with the paired 95 % interval over the seeds both have. What is
+    calibrated on test texts is in the report.
     """
     handful, written = _sizes(rows)
     ours = Key(OURS, handful, written)
@@ -46,14 +46,14 @@ def table(rows: Sequence[Row]) -> str:
         if row["recipe"].partition("+")[2] in {"", _PAPERS_N} and key.shots in {handful, *_SHOTS}:
             found[key][row["task"], row["calibration"]][row["seed"]] = float(row["accuracy"])
     tasks = [task for task in _TASKS if any(row["task"] == task for row in rows)]
-    heads = ["method", *(head for task in tasks for head in (_TASKS[task], "calibrated", "ours less it"))]
+    heads = ["method", *(head for task in tasks for head in (f"{_TASKS[task]} (calibrated)", "ours less it"))]
     lines = [heads, ["---"] * len(heads)]
     for key in sorted(found, key=_place):
         spec = key.method if key.shots == handful else f"{key.method}:{key.shots}"
         line = [method_of(spec).titled(int(handful), key.synthetic)]
         for task in tasks:
             own = found[key].get((task, "raw"), {})
-            line += [_mean(own), _mean(found[key].get((task, "pool"), {}))]
+            line.append(_with_calibrated(own, found[key].get((task, "pool"), {})))
             line.append(_gain({} if key == ours else found[ours].get((task, "raw"), {}), own))
         lines.append(line)
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -75,6 +75,10 @@ def _mean(by_seed: Mapping[str, float]) -> str:
         return _NONE
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     return shown_mean(statistics.fmean(values), spread, len(values))
+
+
+def _with_calibrated(raw: Mapping[str, float], pool: Mapping[str, float]) -> str:
+    return f"{_mean(raw)} ({statistics.fmean(pool.values()):.3f})" if pool else _mean(raw)
 
 
 def _gain(ours: Mapping[str, float], own: Mapping[str, float]) -> str:
