@@ -32,6 +32,7 @@ from handful.classifier import Classifier
 from handful.cli.options import PAPER_SHOTS, limit_test, named_task
 from handful.cli.stopping import stopping_gently
 from handful.cli.watching import watching
+from handful.errors import HandfulError
 from handful.evaluation.methods import METHODS, ORACLE, OURS
 from handful.job import Job
 from handful.judge import joint_scores, open_judge, tune_judge
@@ -156,4 +157,7 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except HandfulError as error:
+        sys.exit(str(error))

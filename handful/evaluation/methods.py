@@ -99,7 +99,7 @@ METHODS: Mapping[str, Method] = {
         ),
         Method(
             "lora_synthetic_random",
-            "ours, filtered at random ({k} + up to {n})",
+            "ours, random filter ({k} + up to {n})",
             trained_on="real_and_synthetic",
             filter_method="random",
         ),

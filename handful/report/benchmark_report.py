@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,8 @@ from handful.run import Run, read_jsonl, read_manifest
 from handful.storage.jsonl import read_json
 
 _REPORT = "report.html"
+_FOLDERS = re.compile(r"(?<![\w.])/(?:[^/\s:'\"]+/)*(?=[^/\s:'\"]+/[^/\s:'\"]+)")
+"""Of a path all but the last two parts: a page is shown to others, whom the machine's folders tell nothing."""
 
 
 @dataclass(frozen=True)
@@ -271,7 +274,7 @@ def _settings(data: BenchmarkData) -> Section:
     if mixed:
         text += f" The cells were measured with different versions: {', '.join(mixed)}."
     warnings = [
-        Paragraph(f"{cut(result['task'], NAME_CHARS)}: {cut(warning)}", warning=True)
+        Paragraph(f"{cut(result['task'], NAME_CHARS)}: {cut(_FOLDERS.sub('', warning))}", warning=True)
         for result in data.results
         for warning in dict.fromkeys((*result["warnings"], *_of_draws(data.runs[result["task"]])))
     ]

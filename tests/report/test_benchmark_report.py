@@ -140,12 +140,17 @@ def test_what_needs_no_text_is_said_where_nothing_is_better(directory: Path) -> 
 
 def test_test_texts_among_any_examples_are_told(tmp_path: Path) -> None:
     task = two_label_task()
-    leaking = dataclasses.replace(task, warnings=("2 test texts are also examples, first <b>here</b>",))
+    warnings = (
+        "2 test texts are also examples, first <b>here</b>",
+        "9 repeat, first /a/b/t.csv:1 (as /a/b/t.csv:2)",
+    )
+    leaking = dataclasses.replace(task, warnings=warnings)
     plan = BenchmarkPlan((leaking,), methods_of("zero_shot"), (0,), small_recipe(), RecordingEngine(), 3)
     with open_run(tmp_path / "bench", {"identity": plan.identity(), "environment": {}}) as run:
         run_benchmark(plan, run, Listener())
     html = render_page(benchmark_page(read_benchmark(tmp_path / "bench"))).decode()
     assert html.count("2 test texts are also examples, first &lt;b&gt;here") == 1
+    assert "9 repeat, first b/t.csv:1 (as b/t.csv:2)" in html
 
 
 def test_cells_of_different_versions_are_told(directory: Path) -> None:
