@@ -16,6 +16,7 @@ MODULES = {
 }
 TORCH = {
     "llm/gguf_cache",
+    "llm/head",
     "llm/label_scores",
     "llm/loading",
     "llm/local",

@@ -60,7 +60,7 @@ Product = Callable[[Tensor], Tensor]
 
 def head_of(model: Any) -> Head:
     """Return the head of a causal language model, or of one with an adapter around it."""
-    model = model.get_base_model() if hasattr(model, "peft_config") else model
+    model = model.get_base_model() if hasattr(model, "get_base_model") else model
     embeddings, config = model.get_output_embeddings(), model.config.get_text_config()
     scale = float(getattr(config, "logit_scale", None) or 1.0) / float(getattr(config, "logits_scaling", None) or 1.0)
     return Head(
