@@ -61,6 +61,29 @@ def estimate_shift(log_probs: ArrayLike, method: Method, target_shares: ArrayLik
     return result
 
 
+def believed_shares(log_probs: ArrayLike, asked: ArrayLike) -> FloatArray:
+    """Return the label shares of written texts that judges' scores and what was asked for speak for together.
+
+    The judges' own shares, moved towards the shares that were asked for by as much as the judges find that the writer
+    did as it was asked (Cohen's kappa, with their probabilities in place of counts). Of texts that are mostly what was
+    asked for, a surplus of one label is more likely the judges' leaning than the writer's.
+
+    Args:
+        log_probs: Of the judges, nats, shape (n_texts, n_labels).
+        asked: Column of the label each text was asked for, shape (n_texts,).
+
+    Returns:
+        Shares, shape (n_labels,), that sum to 1.
+    """
+    probabilities, places = softmax(log_probs), np.asarray(asked)
+    own = probabilities.mean(axis=0)
+    wanted = np.bincount(places, minlength=len(own)) / len(places)
+    agreed, by_chance = probabilities[np.arange(len(places)), places].mean(), float(own @ wanted)
+    kappa = max(0.0, (agreed - by_chance) / (1 - by_chance)) if by_chance < 1 else 0.0
+    result: FloatArray = (1 - kappa) * own + kappa * wanted
+    return result
+
+
 def _match(pool: FloatArray, shares: FloatArray, *, max_iterations: int = 500, tolerance: float = 1e-9) -> FloatArray:
     """Fixed point of the shift: each step moves a label by the log ratio of its mean probability to its share.
 

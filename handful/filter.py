@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from handful.calibration import FloatArray, estimate_shift, label_probabilities
+from handful.calibration import FloatArray, believed_shares, estimate_shift, label_probabilities
 from handful.llm.protocol import LLM
 from handful.prompts import classification_prefix, classification_prompt, targets
 from handful.recipe import FilterRecipe, Recipe
@@ -90,9 +90,16 @@ def _calibrated(
     for fold in sorted(set(folds.values())):
         members = [candidate for candidate in judged if folds[candidate.id] == fold]
         pool = np.array([log_probs[candidate.id] for candidate in members])
-        probabilities = label_probabilities(pool, estimate_shift(pool, recipe.calibration))
+        asked = [task.label_names.index(candidate.intended_label) for candidate in members]
+        probabilities = label_probabilities(pool, _judges_shift(pool, asked, recipe))
         result |= {candidate.id: row for candidate, row in zip(members, probabilities, strict=True)}
     return result
+
+
+def _judges_shift(pool: FloatArray, asked: Sequence[int], recipe: FilterRecipe) -> FloatArray:
+    if recipe.calibration == "believed":
+        return estimate_shift(pool, "match", believed_shares(pool, asked))
+    return estimate_shift(pool, recipe.calibration)
 
 
 def _verdict(

@@ -127,8 +127,8 @@ class FilterRecipe:
     """Peak learning rate of a tuned judge."""
     cross_fit: bool = False
     """Show the writer half of the examples at a time, and a judge in context the other half."""
-    calibration: Literal["none", "mean", "match"] = "none"
-    """How the judge's label prior, estimated on the candidates, is taken out (see `calibration.py`)."""
+    calibration: Literal["none", "mean", "match", "believed"] = "none"
+    """How the judges' label prior, estimated on the candidates, is taken out (see `calibration.py`)."""
     min_margin: float = 0.0
     """The intended label must lead the best other label by this much probability."""
     relabel: bool = True

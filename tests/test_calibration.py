@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handful.calibration import FloatArray, Method, estimate_shift, label_probabilities, softmax
+from handful.calibration import FloatArray, Method, believed_shares, estimate_shift, label_probabilities, softmax
 
 
 def pool_of(seed: int, n_rows: int = 40, n_labels: int = 4, bias: float = 3.0) -> FloatArray:
@@ -84,3 +84,14 @@ def test_a_never_probable_label_does_not_disturb_the_others() -> None:
     probabilities = label_probabilities(never, estimate_shift(never, "match"))
     balance = probabilities[:, :2].mean(axis=0)
     assert balance[0] == pytest.approx(balance[1], abs=1e-3)
+
+
+def test_shares_are_believed_as_far_as_the_writer_did_as_asked() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.4, 0.6]])
+    # Judges' shares 0.7 and 0.3, half asked for each; agreed 0.7, by chance 0.5: kappa 0.4.
+    assert believed_shares(np.log(probabilities), [0, 0, 1, 1]) == pytest.approx([0.62, 0.38])
+    certain = np.array([[0.0, -50.0], [-50.0, 0.0], [-50.0, 0.0]])
+    assert believed_shares(certain, [0, 1, 1]) == pytest.approx([1 / 3, 2 / 3])
+    # No better than chance: the judges' own.
+    assert believed_shares(certain, [1, 0, 1]) == pytest.approx([1 / 3, 2 / 3])
+    assert believed_shares([[0.0, -1.0]], [0]).sum() == pytest.approx(1)

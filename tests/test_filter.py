@@ -112,6 +112,21 @@ def test_calibration_undoes_a_bias_that_starves_raw_agreement() -> None:
         assert kept(FilterRecipe(calibration=method)) == {"good": 20, "bad": 20}
 
 
+def test_judges_that_lean_are_set_right_as_far_as_they_agree_with_what_was_asked() -> None:
+    asked = [candidate(f"g{i}") for i in range(10)] + [candidate(f"b{i}", "bad") for i in range(10)]
+    # Sure of the good ones, and of half of the bad ones; the others they lean to call good, without being sure.
+    rows = [(0.98, 0.02)] * 10 + [(0.05, 0.95)] * 5 + [(0.55, 0.45)] * 5
+    moved = [v.decision for v in decided(asked, np.log(rows), FilterRecipe(calibration="none"))]
+    assert moved.count("relabelled") == 5
+    believed = [v.decision for v in decided(asked, np.log(rows), FilterRecipe(calibration="believed"))]
+    assert believed.count("relabelled") == 0
+    # Where the judges say that the writer did not do as asked, they are believed.
+    drifted = [(0.98, 0.02)] * 19 + [(0.02, 0.98)]
+    for calibration in ("none", "believed"):
+        verdicts = decided(asked, np.log(drifted), FilterRecipe(calibration=calibration))
+        assert sum(v.decision == "relabelled" for v in verdicts) == 9
+
+
 def test_the_prior_is_taken_out_fold_by_fold() -> None:
     candidates = [candidate(f"{fold}{i}", "good" if i % 2 else "bad", fold) for fold in (0, 1) for i in range(6)]
     bias = {0: 4.0, 1: -4.0}
