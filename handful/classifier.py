@@ -74,12 +74,11 @@ class Classifier:
             precision=precision,
         )
         try:
-            return cls.tuned_by(engine, Path(directory), spec)
-        except ModelError as error:
-            if base_model is not None:
-                raise
+            engine.fingerprint()
+        except ModelError as error:  # not where it was, or not to be asked for
             mend = "If the base model is elsewhere now, say where: --base-model, or base_model= in Python."
-            raise ModelError(error.message, where=error.where, mend=f"{error.mend} {mend}".strip()) from error
+            raise ModelError(error.message, where=error.where, mend=f"{error.mend} {mend}") from error
+        return cls.tuned_by(engine, Path(directory), spec)
 
     @classmethod
     def tuned_by(cls, engine: Engine, directory: Path, spec: ClassifierSpec | None = None) -> Classifier:

@@ -5,24 +5,18 @@ from __future__ import annotations
 import os
 import socket
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from handful.errors import AdapterError, RunError
 from handful.run import read_jsonl, read_manifest
 from handful.storage.directories import verify_directory
-from handful.storage.jsonl import decode, read_json
+from handful.storage.jsonl import decode, encode, read_json
 from handful.storage.manifest import LOCK
 
-_IDENTITY = ("task_name", "recipe", "seed", "model")
-_RESULTS = ("n_test", "methods")
-_NUMBERS = (
-    *("accuracy", "accuracy_low", "accuracy_high", "macro_f1"),
-    *("calibrated_accuracy", "ms_per_text", "prompt_tokens"),
-)
-"""Of a method's row of results.json."""
 STAGES = ("generate", "filter", "train", "evaluate")
 
 
@@ -42,6 +36,41 @@ class RunStatus:
     timings: dict[str, Any] | None
     holder: dict[str, Any] | None
     """The process at work in the directory."""
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    name: str
+
+
+@dataclass(frozen=True)
+class _Identity:
+    """What is shown of a manifest's identity; a stranger's may hold anything."""
+
+    task_name: str
+    recipe: _Recipe
+    seed: int
+    model: str
+
+
+@dataclass(frozen=True)
+class _MethodRow:
+    title: str
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    macro_f1: float
+    calibrated_accuracy: float | None
+    ms_per_text: float
+    prompt_tokens: float
+
+
+@dataclass(frozen=True)
+class _Results:
+    """What is shown of results.json."""
+
+    n_test: int
+    methods: list[_MethodRow]
 
 
 def read_status(directory: Path) -> RunStatus:
@@ -64,14 +93,14 @@ def read_status(directory: Path) -> RunStatus:
     chosen = (directory / "training.jsonl").is_file()
     results = read_json(directory / "results.json")
     try:
-        _touch(identity, _IDENTITY)
-        identity["recipe"]["name"]
-        for row in [] if results is None else [*_touch(results, _RESULTS)["methods"]]:
-            _check_numbers(_touch(row, ("title", *_NUMBERS)))
+        # As JSON, since only there strict still lets a mapping stand for its class.
+        TypeAdapter(_Identity).validate_json(encode(identity), strict=True)
+        TypeAdapter(_Results | None).validate_json(encode(results), strict=True)
         labels = _labels(directory)
-    except (LookupError, TypeError) as error:
+    except (LookupError, TypeError, ValueError) as error:
         mend = "Was it written by another version of handful? Give the run's command again."
-        message = f"the files of this run cannot be understood: {error!r}"
+        why = " ".join(str(error).split())[:200] or repr(error)
+        message = f"the files of this run cannot be understood: {why}"
         raise RunError(message, where=str(directory), mend=mend) from None
     return RunStatus(
         identity=identity,
@@ -83,19 +112,6 @@ def read_status(directory: Path) -> RunStatus:
         timings=read_json(directory / "timings.json"),
         holder=_holder(directory),
     )
-
-
-def _touch(row: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    """Return a row that has all these keys; LookupError or TypeError if it has not."""
-    for key in keys:
-        row[key]
-    return row
-
-
-def _check_numbers(row: dict[str, Any]) -> None:
-    for key in _NUMBERS:
-        if row[key] is not None and not isinstance(row[key], int | float):
-            raise TypeError(f"{key} is {row[key]!r}")
 
 
 def _labels(directory: Path) -> dict[str, dict[str, int]]:

@@ -31,6 +31,11 @@ def test_tampered_files_are_named_and_nothing_is_shown(run: Path) -> None:
         ("candidates.jsonl", "[" * 100_000 + "\n{}\n"),
         ("results.json", '{"n_test": 1}'),
         ("results.json", '{"n_test": 1, "methods": [{"title": "x", "accuracy": "much"}]}'),
+        (
+            "results.json",
+            '{"n_test": 1, "methods": [{"title": "x", "accuracy": "0.5", "accuracy_low": 0, '
+            '"accuracy_high": 1, "macro_f1": 1, "calibrated_accuracy": null, "ms_per_text": 1, "prompt_tokens": 1}]}',
+        ),
         ("results.json", "[" * 100_000),
     ):
         before = (run / name).read_bytes()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
 from handful.benchmark.benchmark import TaskResults, run_benchmark
@@ -58,7 +59,9 @@ class Estimate:
         """Return what the numbers mean, in sentences."""
         said = [f"Where two intervals overlap, these {self.n_examples} answers do not tell the methods apart."]
         judges = [entry for entry in self.methods if entry.method in _LIKE_JUDGES]
-        best = max((share for entry in judges for share in (entry.right, entry.right_calibrated)), key=_value)
+        best = max(
+            (share for entry in judges for share in (entry.right, entry.right_calibrated)), key=attrgetter("value")
+        )
         found = f"{best.hits} of {best.total} right, where {GUESSING} gives {self.chance:.0%}"
         if best.value <= self.chance:
             said.append(
@@ -158,10 +161,6 @@ def _pooled(name: str, results: Sequence[TaskResults]) -> list[MethodEstimate]:
     if len(titles) < len(results):
         return []
     return [MethodEstimate(name, titles[0], _right(name, "raw", results), _right(name, "pool", results))]
-
-
-def _value(share: Share) -> float:
-    return share.value
 
 
 def _right(name: str, calibration: Calibration, results: Sequence[TaskResults]) -> Share:

@@ -6,7 +6,7 @@ sure, and texts are sampled at another temperature than asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from handful.errors import ModelError
+from handful.llm.linear import Linear
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,14 @@ class Head:
     cap: float | None = None
     """Logits are squeezed into (-cap, cap) by the hyperbolic tangent."""
 
-    def logits(self, hidden: Tensor, rows: Sequence[int] | None = None, *, product: Product | None = None) -> Tensor:
+    def logits(self, hidden: Tensor, rows: Sequence[int] | None = None, *, product: Linear | None = None) -> Tensor:
         """Return float32 logits of hidden states.
 
         Args:
             hidden: Shape (..., D).
             rows: Tokens whose logits are wanted, multiplied in float32 whatever the model is in: of a logit of 20
                 bfloat16 leaves steps of an eighth. None is the whole vocabulary.
-            product: What multiplies by the whole weight instead.
+            product: What multiplies by the whole weight instead, without the bias.
 
         Returns:
             Shape (..., len(rows) or V), differentiable.
@@ -47,15 +48,9 @@ class Head:
             bias = None if bias is None else bias[index]
         else:
             raw = (hidden @ self.weight.T if product is None else product(hidden)).float()
-        return self.finished(raw if bias is None else raw + bias.float())
-
-    def finished(self, logits: Tensor) -> Tensor:
-        """Return logits, bias included, scaled and capped."""
-        scaled = logits if self.scale == 1 else logits * self.scale
+        shifted = raw if bias is None else raw + bias.float()
+        scaled = shifted if self.scale == 1 else shifted * self.scale
         return scaled if self.cap is None else self.cap * torch.tanh(scaled / self.cap)
-
-
-Product = Callable[[Tensor], Tensor]
 
 
 def head_of(model: Any) -> Head:

@@ -202,11 +202,10 @@ class LocalLLM:
 
     def _head(self, hidden: Tensor) -> Tensor:
         """Return logits over the whole vocabulary, (B, V)."""
-        if self._packed_head is None:
-            embeddings = self._model.get_output_embeddings()
-            own = isinstance(self._body, DecoderBody)
-            self._packed_head = frozen_linear(embeddings.weight, embeddings.bias) if own else embeddings
-        return head_of(self._model).finished(self._packed_head(hidden))
+        head = head_of(self._model)
+        if self._packed_head is None and isinstance(self._body, DecoderBody):
+            self._packed_head = frozen_linear(head.weight, None)
+        return head.logits(hidden, product=self._packed_head)
 
     def _prefix(self, prefix_ids: tuple[int, ...]) -> Prefix:
         if prefix_ids in self._prefixes:

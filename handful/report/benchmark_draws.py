@@ -11,7 +11,7 @@ import numpy as np
 from handful.report.clouds import cloud_pair
 from handful.report.page import Block, Fold, Paragraph, Table, table
 from handful.report.plots import heat_map
-from handful.report.wording import NAME_CHARS, cut, percent
+from handful.report.wording import NAME_CHARS, cut, number, percent
 
 _MOST_LABELS = 12
 _DIVERSITY = {
@@ -127,8 +127,3 @@ _WHEN = ("before", "after")
 def _average(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
-
-
-def number(value: float | None, digits: int) -> str:
-    """Return a number with so many digits, a dash for none."""
-    return "\u2013" if value is None else f"{value:,.{digits}f}"

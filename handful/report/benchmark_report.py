@@ -13,13 +13,13 @@ from handful.evaluation.metrics import GUESSING
 from handful.evaluation.uncertainty import shown_mean, shown_p_value
 from handful.report.benchmark_answers import answer_sections
 from handful.report.benchmark_curves import accuracy_curve, diversity_curve, sizes_alone
-from handful.report.benchmark_draws import WORDS, WRITTEN, Row, number, word_blocks, written_blocks
+from handful.report.benchmark_draws import WORDS, WRITTEN, Row, word_blocks, written_blocks
 from handful.report.page import Fold, Page, Paragraph, Section, Sentences, Table, Verdict, table
 from handful.report.plots import Bar, bar_chart
 from handful.report.render import render_page
 from handful.report.run_data import RunData, read_run
 from handful.report.run_report import recipe_table
-from handful.report.wording import NAME_CHARS, cut, percent, plural, points, quoted, share
+from handful.report.wording import NAME_CHARS, cut, number, percent, plural, points, quoted, share
 from handful.run import Run, read_jsonl, read_manifest
 from handful.storage.jsonl import read_json
 

@@ -12,7 +12,7 @@ from handful.evaluation.uncertainty import Difference, paired_difference
 from handful.report.page import Chip, Column, Figure, Figures, Section, Table, TextItem, TextList, table
 from handful.report.plots import Bar, ReliabilityBin, bar_chart, heat_map, reliability_diagram
 from handful.report.run_data import Answers, RunData
-from handful.report.wording import NAME_CHARS, cut, percent, plural, points, share
+from handful.report.wording import NAME_CHARS, cut, number, percent, plural, points, share
 
 MOST_CELLS = 24
 """A confusion matrix of more labels shows only those that are confused most."""
@@ -56,7 +56,7 @@ def methods_section(data: RunData) -> Section:
             share(row["accuracy"]),
             f"{share(row['accuracy_low'])} to {share(row['accuracy_high'])}",
             share(row["macro_f1"]),
-            *(_known_share(row[name]) for name in ("calibrated_accuracy", "calibrated_macro_f1")),
+            *(number(row[name], 3) for name in ("calibrated_accuracy", "calibrated_macro_f1")),
             f"{row['ms_per_text']:.1f}",
             f"{row['prompt_tokens']:.0f}",
             _lead(data, row["method"]),
@@ -83,10 +83,6 @@ def methods_section(data: RunData) -> Section:
         "its interval."
     )
     return Section("Methods compared", intro, blocks)
-
-
-def _known_share(value: float | None) -> str:
-    return "\u2013" if value is None else share(value)
 
 
 def _lead(data: RunData, method: str) -> str:

@@ -65,6 +65,11 @@ def share(value: float) -> str:
     return f"{value:.3f}"
 
 
+def number(value: float | None, digits: int) -> str:
+    """Return a number with so many digits, a dash for none."""
+    return "\u2013" if value is None else f"{value:,.{digits}f}"
+
+
 def percent(value: float) -> str:
     """Return a share of 1 in whole per cent."""
     return f"{100 * value:.0f}\u00a0%"
