@@ -35,7 +35,7 @@ from handful.cli.watching import watching
 from handful.errors import HandfulError
 from handful.evaluation.methods import METHODS, ORACLE, OURS
 from handful.job import Job
-from handful.judge import joint_scores, open_judge, tune_judge
+from handful.judge import dismiss_judges, joint_scores, open_judge, tune_judge
 from handful.llm.engine import open_engine
 from handful.llm.sources import PACKAGED
 from handful.progress import Progress
@@ -45,7 +45,7 @@ from handful.run import Run, open_run, read_jsonl
 from handful.storage.directories import SUMS
 from handful.task import Task
 from handful.training_set import training_rows
-from handful.tuning import train_files, tuned_classifier
+from handful.tuning import checkpoint_key, train_files, tuned_classifier
 
 COLUMNS = ("task", "bound", "seed", "n_test", "accuracy", "commit")
 
@@ -80,12 +80,15 @@ def measure(cell: Cell, benchmark: Path, run: Run, progress: Progress) -> list[d
         relabelled = as_said(job.task, verdicts, dict(zip(judged, labels, strict=True)))
         rows = training_rows(job.task, job.recipe, candidates, relabelled)
         files = train_files(job, rows, run, progress, stage="train")
+        run.clear_checkpoints(checkpoint_key(job, rows, "train"))
         return row("oracle_labels", tuned_classifier(job, files).predict(_texts(cell.task)))
 
-    return [
+    found = [
         *run.step(f"judges-{cell.seed}", known, lambda: row("judges", judges_answers(job, run, progress))),
         *run.step(f"oracle-labels-{cell.seed}", known, with_oracle),
     ]
+    dismiss_judges(job, run)
+    return found
 
 
 def as_said(task: Task, verdicts: Sequence[Verdict], labels: Mapping[str, str]) -> list[Verdict]:

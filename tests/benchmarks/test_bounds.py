@@ -54,6 +54,7 @@ def test_bounds_are_measured_on_the_benchmarks_own_texts_and_go_on(tmp_path: Pat
         count = len(engine.plans)
         assert measure(cell, tmp_path / "bench", run, Silent()) == rows
         assert len(engine.plans) == count
+    assert not list((tmp_path / "bounds" / "steps").glob("*checkpoint*"))
     assert [row["bound"] for row in rows] == ["judges", "oracle_labels"]
     assert {row["n_test"] for row in rows} == {3}
     written = {row.text for row in ours.rows if row.source == "synthetic"}
