@@ -54,7 +54,7 @@ class Engine(Protocol):
     def tuned(self, directory: Path, *, max_text_tokens: int, layers: int | None = None, quick: bool = False) -> LLM:
         """Return the base model, cut to its lowest `layers` if they are given, with the adapter of a directory.
 
-        With `quick` its products are in the type it was tuned in, not in a classifier's: see `LocalEngine`.
+        With `quick` its products are in the type it was tuned in, not in the precision asked for: see `LocalEngine`.
         """
         ...
 
@@ -68,7 +68,7 @@ class LocalEngine:
     """A model that transformers loads in this process.
 
     On a CPU with instructions for bfloat16, tuning and the tuned judges multiply by the frozen weights in it, unless
-    `dtype` says otherwise: half the time. What is written and what a classifier answers is computed in float32.
+    `dtype` says otherwise: half the time. What is written and what is answered is computed in `precision`.
     """
 
     name: str
@@ -77,7 +77,7 @@ class LocalEngine:
     load_in_4bit: bool = False
     expected_fingerprint: str | None = None
     precision: Precision = "float32"
-    """Of a classifier's matrix products."""
+    """Of the matrix products of writing and answering, on a CPU."""
 
     def fingerprint(self) -> str:
         """See `Engine.fingerprint`."""
@@ -86,7 +86,9 @@ class LocalEngine:
     def arithmetic(self) -> dict[str, str | bool]:
         """See `Engine.arithmetic`; where it runs is no part of it, a run may move."""
         asked: dict[str, str | bool] = {} if self.dtype == "auto" else {"dtype": self.dtype}
-        return {**asked, "load_in_4bit": True} if self.load_in_4bit else asked
+        if self.load_in_4bit:
+            asked["load_in_4bit"] = True
+        return asked if self.precision == "float32" else {**asked, "precision": self.precision}
 
     def llm(self, *, max_text_tokens: int) -> LLM:
         """See `Engine.llm`."""
@@ -148,7 +150,7 @@ def _fingerprint(name: str) -> str:
 def _shared_llm(engine: LocalEngine, max_text_tokens: int) -> LLM:
     from handful.llm.local import LocalLLM
 
-    return LocalLLM(engine.load(), max_text_tokens=max_text_tokens, keep_model=False)
+    return LocalLLM(engine.load(), max_text_tokens=max_text_tokens, precision=engine.precision, keep_model=False)
 
 
 @dataclass(frozen=True)

@@ -104,3 +104,22 @@ def test_what_was_asked_for_of_types_tells_runs_apart_and_where_they_run_does_no
     assert LocalEngine("model").arithmetic() == LocalEngine("model", device="cpu").arithmetic() == {}
     assert LocalEngine("model", dtype="float32").arithmetic() == {"dtype": "float32"}
     assert LocalEngine("model", load_in_4bit=True).arithmetic() == {"load_in_4bit": True}
+    assert LocalEngine("model", precision="int8").arithmetic() == {"precision": "int8"}
+
+
+def test_the_base_model_multiplies_in_the_precision_asked_for(
+    tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def layer(weight: Tensor, bias: Tensor | None = None, precision: Precision = "float32") -> linear.Linear:
+        asked.append(precision)
+        return frozen(weight, bias, precision)
+
+    frozen = linear.frozen_linear
+    monkeypatch.setattr(bodies, "frozen_linear", layer)
+    for precision in ("bfloat16", "float32"):
+        asked.clear()
+        llm = open_engine(str(tiny_model_dir), device="cpu", precision=precision).llm(max_text_tokens=63)
+        assert isinstance(llm, LocalLLM)
+        assert set(asked) == {precision}
