@@ -127,7 +127,7 @@ class FilterRecipe:
     """Peak learning rate of a tuned judge."""
     cross_fit: bool = False
     """Show the writer half of the examples at a time, and a judge in context the other half."""
-    calibration: Literal["none", "mean", "match", "believed"] = "none"
+    calibration: Literal["none", "mean", "match", "believed"] = "believed"
     """How the judges' label prior, estimated on the candidates, is taken out (see `calibration.py`)."""
     min_margin: float = 0.0
     """The intended label must lead the best other label by this much probability."""
@@ -263,7 +263,7 @@ PRESETS: dict[str, Recipe] = {
             max_rounds=20,
             max_candidates_per_label=256,
         ),
-        filter=FilterRecipe(judge="in_context", judges=1, relabel=False, near_duplicate=1.0),
+        filter=FilterRecipe(judge="in_context", judges=1, calibration="none", relabel=False, near_duplicate=1.0),
         train=TrainRecipe(
             loss="next_token",
             lora_dropout=0.1,
