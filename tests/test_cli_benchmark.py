@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,6 +31,32 @@ def test_a_table_per_task_and_the_same_again() -> None:
     assert Path("bench/accuracy.csv").read_bytes() == table
 
 
+def test_seeds_measured_apart_are_one_benchmark_once_their_draws_are_in_one_folder() -> None:
+    methods = ("--methods", "zero_shot,lora_real:full,lora_synthetic@2")
+    whole, first, rest = (("benchmark", "task.yaml", *SCRIPTED, *methods, "-o", name) for name in "abc")
+    assert handful(*whole, "--seeds", "3").code == 0
+    assert handful(*first, "--seeds", "0-0").code == 0
+    assert handful(*rest, "--seeds", "1-2").code == 0
+    # The whole training set is the first seed's, and `@2` is of seeds 0 and 1, wherever they are measured.
+    found = [json.loads(line) for line in Path("c/cells.jsonl").read_text().splitlines()]
+    assert [(row["spec"], row["seed"]) for row in found] == [("zero_shot", 1), ("lora_synthetic", 1), ("zero_shot", 2)]
+    shutil.copytree("c/runs", "b/runs", dirs_exist_ok=True)
+    measured = sorted((path, path.stat().st_mtime_ns) for path in Path("b/runs").rglob("cell-*"))
+    assert measured
+    again = handful(*first, "--seeds", "3")
+    assert again.code == 0, again.err
+    assert sorted((path, path.stat().st_mtime_ns) for path in Path("b/runs").rglob("cell-*")) == measured
+    assert [without_times(name) for name in "ab"] == [without_times("a")] * 2
+
+
+def without_times(name: str) -> list[dict[str, str]]:
+    with (Path(name) / "accuracy.csv").open(newline="") as file:
+        return [
+            {column: value for column, value in row.items() if not column.endswith(("_seconds", "ms_per_text"))}
+            for row in csv.DictReader(file)
+        ]
+
+
 def test_a_draw_is_a_run_to_the_commands_that_read_runs() -> None:
     assert handful("benchmark", "task.yaml", *SCRIPTED).code == 0
     for draw in Path("bench/runs").iterdir():
@@ -49,7 +78,10 @@ def test_events_for_programs() -> None:
         (("--methods", "lora_syntetic"), "Did you mean 'lora_synthetic'?"),
         (("--methods", "lora_real:25"), "no label has 25 examples, the most is 4"),
         (("--shots-per-label", "5"), "at least 5"),
-        (("--seeds", "0"), "--seeds"),
+        (("--seeds", "0"), "'0' are no seeds"),
+        (("--seeds", "3-2"), "'3-2' are no seeds"),
+        (("--seeds", "0-999999999"), "1 to 1,000"),
+        (("--seeds", "-1"), "--seeds"),
         (("--set", "train.epoch=3"), "epochs"),
     ],
 )

@@ -60,7 +60,7 @@ def measure(cell: Cell, benchmark: Path, run: Run, progress: Progress) -> list[d
         progress: Hears of it.
     """
     job = cell.handful()
-    oracle = benchmark / draw_directory(dataclasses.replace(cell, method=ORACLE, seed=cell.plan.seeds[0])) / "adapter"
+    oracle = benchmark / draw_directory(dataclasses.replace(cell, method=ORACLE, seed=0)) / "adapter"
     drawn = benchmark / draw_directory(cell)
     candidates = [Candidate.from_row(row) for row in read_jsonl(drawn / "candidates.jsonl")]
     verdicts = [Verdict.from_row(row) for row in read_jsonl(drawn / "verdicts.jsonl")]

@@ -115,7 +115,7 @@ def _analysed(draw: _WrittenDraw, n_words: int, run: Run, progress: Progress) ->
 def _oracle_labels(
     cell: Cell, candidates: Sequence[Candidate], verdicts: Sequence[Verdict], run: Run, progress: Progress
 ) -> dict[str, str] | None:
-    first = dataclasses.replace(cell, method=ORACLE, seed=cell.plan.seeds[0])
+    first = dataclasses.replace(cell, method=ORACLE, seed=0)
     adapter = run.directory / draw_directory(first) / "adapter"
     if all(method.key != ORACLE.key for method in cell.plan.methods) or not adapter.is_dir():
         return None

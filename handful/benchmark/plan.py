@@ -39,9 +39,9 @@ class BenchmarkPlan:
     def cells(self) -> Iterator[Cell]:
         """Yield the cells: task by task, seed by seed."""
         for task in self.tasks:
-            for index, seed in enumerate(self.seeds):
+            for seed in self.seeds:
                 for method in self.methods:
-                    if method.most_seeds is None or index < method.most_seeds:
+                    if method.most_seeds is None or seed < method.most_seeds:
                         yield Cell(self, task, method, seed)
 
     def check(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,13 +22,14 @@ from handful.cli.options import (
 from handful.cli.report_command import report_at_the_end
 from handful.cli.stopping import stopping_gently
 from handful.cli.watching import watching
-from handful.errors import TaskError
+from handful.errors import RecipeError, TaskError
 
 if TYPE_CHECKING:
     from handful.benchmark.benchmark import TaskResults
     from handful.benchmark.plan import BenchmarkPlan
     from handful.task import Task
 
+_MOST_SEEDS = 1000
 _METHODS = "zero_shot,in_context,lora_real,lora_synthetic"
 
 
@@ -50,7 +52,9 @@ class BenchmarkOptions(RecipeOptions, ModelOptions):
             "seeds only."
         ),
     ] = _METHODS
-    seeds: Annotated[int, typer.Option(help="How many seeds, from 0 on; each draws examples anew.", min=1)] = 5
+    seeds: Annotated[str, typer.Option(help="How many seeds, from 0 on, or which (3-4); each draws examples anew.")] = (
+        "5"
+    )
     full_epochs: Annotated[int, typer.Option(help="Passes over the training set of lora_real:full.", min=1)] = 1
     encoder: Annotated[
         str | None, typer.Option(help="Sentence encoder of setfit and encoder_probe (default: MiniLM, packaged).")
@@ -72,7 +76,7 @@ class BenchmarkOptions(RecipeOptions, ModelOptions):
         plan = BenchmarkPlan(
             tasks=tuple(self._load(name, shots) for name in self.tasks),
             methods=methods_of(self.methods),
-            seeds=tuple(range(self.seeds)),
+            seeds=_seeds(self.seeds),
             recipe=self.load_recipe(),
             engine=self.open_engine(),
             shots_per_label=shots,
@@ -91,6 +95,18 @@ class BenchmarkOptions(RecipeOptions, ModelOptions):
         if shots is None:
             require_handful(task)
         return task if self.test_limit is None else limit_test(task, self.test_limit)
+
+
+def _seeds(asked: str) -> tuple[int, ...]:
+    """Return the seeds of `5` (0 to 4) or `3-4`."""
+    from handful.reading.wording import short
+
+    found = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", asked.strip(), re.ASCII)
+    first, last = (0, -1) if found is None else (int(found[1]), int(found[2])) if found[2] else (0, int(found[1]) - 1)
+    if not 1 <= last - first + 1 <= _MOST_SEEDS:
+        mend = f"Write how many, 1 to {_MOST_SEEDS:,}, or the first and the last: 3-4."
+        raise RecipeError(f"{short(asked)} are no seeds", where="--seeds", mend=mend)
+    return tuple(range(first, last + 1))
 
 
 def register(app: typer.Typer) -> None:
