@@ -1,0 +1,51 @@
+"""Keep a finished benchmark of one task: `python -m benchmarks.accuracy.publish FOLDER`.
+
+Its rows take the place of the task's in `results/accuracy.csv`, its page becomes `results/<task>.html`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.accuracy.readme_table import ACCURACY, read
+
+
+def publish(benchmark: Path, results: Path = ACCURACY.parent) -> str:
+    """Put a benchmark's rows and page beside the others', and return its task's name.
+
+    Raises:
+        SystemExit: It has several tasks, or another table's columns.
+    """
+    new = read(benchmark / "accuracy.csv")
+    tasks = {row["task"] for row in new}
+    if len(tasks) != 1:
+        sys.exit(f"{benchmark} has {len(tasks)} tasks; a page here is of one: measure each into a folder of its own")
+    (task,) = tasks
+    table = results / ACCURACY.name
+    old = read(table) if table.exists() else []
+    if old and list(old[0]) != list(new[0]):
+        sys.exit(f"{benchmark / 'accuracy.csv'} and {table} have other columns: measure again with this version")
+    shutil.copyfile(benchmark / "report.html", results / f"{task}.html")
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(new[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows([*(row for row in old if row["task"] != task), *new])
+    table.write_text(out.getvalue(), encoding="utf-8", newline="")
+    return task
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Publish, and say what."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy.publish", description=__doc__)
+    parser.add_argument("benchmark", type=Path)
+    print(f"{publish(parser.parse_args(arguments).benchmark)}: accuracy.csv and the page are as measured")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
