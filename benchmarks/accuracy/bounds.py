@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from handful import environment
-from handful.benchmark.draw import draw_directory
+from handful.benchmark.draw import draw_directory, oracle_directory
 from handful.benchmark.plan import BenchmarkPlan, Cell
 from handful.classifier import Classifier
 from handful.cli.options import PAPER_SHOTS, limit_test, named_task
@@ -60,7 +60,7 @@ def measure(cell: Cell, benchmark: Path, run: Run, progress: Progress) -> list[d
         progress: Hears of it.
     """
     job = cell.handful()
-    oracle = benchmark / draw_directory(dataclasses.replace(cell, method=ORACLE, seed=0)) / "adapter"
+    oracle = benchmark / oracle_directory(cell)
     drawn = benchmark / draw_directory(cell)
     candidates = [Candidate.from_row(row) for row in read_jsonl(drawn / "candidates.jsonl")]
     verdicts = [Verdict.from_row(row) for row in read_jsonl(drawn / "verdicts.jsonl")]

@@ -20,8 +20,11 @@ def publish(benchmark: Path, results: Path = ACCURACY.parent) -> str:
     """Put a benchmark's rows and page beside the others', and return its task's name.
 
     Raises:
-        SystemExit: It has several tasks, or another table's columns.
+        SystemExit: It is not finished, has several tasks, or another table's columns.
     """
+    missing = [name for name in ("accuracy.csv", "report.html") if not (benchmark / name).is_file()]
+    if missing:
+        sys.exit(f"{benchmark} has no {missing[0]}: give the benchmark's command again, it goes on where it stopped")
     new = read(benchmark / "accuracy.csv")
     tasks = {row["task"] for row in new}
     if len(tasks) != 1:

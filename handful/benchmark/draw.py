@@ -79,6 +79,11 @@ def draw_directory(cell: Cell) -> Path:
     return Path("runs") / f"{plain_name(cell.task.name)}-seed{cell.seed}{which}"
 
 
+def oracle_directory(cell: Cell) -> Path:
+    """Return where the oracle of all draws of a cell's task is, below the benchmark's directory: seed 0 has it."""
+    return draw_directory(dataclasses.replace(cell, method=ORACLE, seed=0)) / "adapter"
+
+
 def plain_name(name: str) -> str:
     """Return a name that any file system takes, another one for every name.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from handful.benchmark.draw import draw_directory
+from handful.benchmark.draw import draw_directory, oracle_directory
 from handful.benchmark.plan import Cell
 from handful.classifier import Classifier
 from handful.evaluation.diversity import count_words, equal_length, measure_diversity, unique_ngrams
@@ -115,8 +115,7 @@ def _analysed(draw: _WrittenDraw, n_words: int, run: Run, progress: Progress) ->
 def _oracle_labels(
     cell: Cell, candidates: Sequence[Candidate], verdicts: Sequence[Verdict], run: Run, progress: Progress
 ) -> dict[str, str] | None:
-    first = dataclasses.replace(cell, method=ORACLE, seed=0)
-    adapter = run.directory / draw_directory(first) / "adapter"
+    adapter = run.directory / oracle_directory(cell)
     if all(method.key != ORACLE.key for method in cell.plan.methods) or not adapter.is_dir():
         return None
     asked = [c for c, v in zip(candidates, verdicts, strict=True) if v.label_probabilities]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from handful.errors import TaskError
+from handful.errors import RecipeError, TaskError
 from handful.evaluation.methods import Method
 from handful.job import Job
 from handful.llm.engine import Engine
@@ -46,6 +46,9 @@ class BenchmarkPlan:
 
     def check(self) -> None:
         """Raise a HandfulError if a cell cannot be measured: too few texts, no such key, a package that is missing."""
+        if next(self.cells(), None) is None:
+            mend = "A whole training set is measured with seed 0 alone, method@3 with seeds 0 to 2."
+            raise RecipeError("no method is measured with these seeds", where="--seeds", mend=mend)
         for method in self.methods:
             if method.peer is not None:
                 check_peer(method.peer, self.encoder)

@@ -102,11 +102,13 @@ def _seeds(asked: str) -> tuple[int, ...]:
     from handful.reading.wording import short
 
     found = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", asked.strip(), re.ASCII)
-    first, last = (0, -1) if found is None else (int(found[1]), int(found[2])) if found[2] else (0, int(found[1]) - 1)
-    if not 1 <= last - first + 1 <= _MOST_SEEDS:
+    seeds = range(0)
+    if found is not None:
+        seeds = range(int(found[1]), int(found[2]) + 1) if found[2] else range(int(found[1]))
+    if not 1 <= len(seeds) <= _MOST_SEEDS:
         mend = f"Write how many, 1 to {_MOST_SEEDS:,}, or the first and the last: 3-4."
         raise RecipeError(f"{short(asked)} are no seeds", where="--seeds", mend=mend)
-    return tuple(range(first, last + 1))
+    return tuple(seeds)
 
 
 def register(app: typer.Typer) -> None:

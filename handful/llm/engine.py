@@ -85,10 +85,14 @@ class LocalEngine:
 
     def arithmetic(self) -> dict[str, str | bool]:
         """See `Engine.arithmetic`; where it runs is no part of it, a run may move."""
-        asked: dict[str, str | bool] = {} if self.dtype == "auto" else {"dtype": self.dtype}
+        asked: dict[str, str | bool] = {}
+        if self.dtype != "auto":
+            asked["dtype"] = self.dtype
         if self.load_in_4bit:
             asked["load_in_4bit"] = True
-        return asked if self.precision == "float32" else {**asked, "precision": self.precision}
+        if self.precision != "float32":
+            asked["precision"] = self.precision
+        return asked
 
     def llm(self, *, max_text_tokens: int) -> LLM:
         """See `Engine.llm`."""

@@ -19,7 +19,7 @@ from handful.report.plots import Bar, bar_chart
 from handful.report.render import render_page
 from handful.report.run_data import RunData, read_run
 from handful.report.run_report import recipe_table
-from handful.report.wording import NAME_CHARS, cut, number, percent, plural, points, quoted, share
+from handful.report.wording import NAME_CHARS, arithmetic, cut, number, percent, plural, points, quoted, share
 from handful.run import Run, read_jsonl, read_manifest
 from handful.storage.jsonl import read_json
 
@@ -268,7 +268,8 @@ def _settings(data: BenchmarkData) -> Section:
     mixed = [f"{package} {' and '.join(sorted(found))}" for package, found in versions.items() if len(found) > 1]
     text = (
         f"Model {quoted(str(identity['model']))}, recipe {quoted(str(identity['recipe']['name']))}, "
-        f"{identity['shots_per_label'] or 'all'} examples per label. Commits: {', '.join(commits) or 'not known'}. "
+        f"{identity['shots_per_label'] or 'all'} examples per label.{arithmetic(identity)} "
+        f"Commits: {', '.join(commits) or 'not known'}. "
         "Each draw is a run directory below runs/, with a report of its own by `handful report`."
     )
     if mixed:

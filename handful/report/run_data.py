@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from handful.calibration import label_probabilities
 from handful.errors import RunError
 from handful.records import Candidate, Record, TrainingExample, Verdict
+from handful.report.wording import arithmetic
 from handful.run import read_jsonl, read_manifest
 from handful.storage.jsonl import read_json
 from handful.task import Task
@@ -52,6 +53,8 @@ class RunData:
     answers: Mapping[str, Answers] | None = None
     """By method; None if nothing was measured."""
     timings: Mapping[str, Any] | None = None
+    arithmetic: str = ""
+    """See `wording.arithmetic`."""
     has_classifier: bool = True
     """False in the draws of a benchmark: it keeps the answers of its classifiers alone."""
 
@@ -93,6 +96,7 @@ def read_run(directory: Path) -> RunData:
             recipe=recipe,
             seed=identity["seed"],
             model=identity["model"],
+            arithmetic=arithmetic(identity),
             candidates=_records(Candidate, directory / "candidates.jsonl"),
             verdicts=_records(Verdict, directory / "verdicts.jsonl"),
             training=_records(TrainingExample, directory / "training.jsonl"),

@@ -109,7 +109,7 @@ def settings_section(data: RunData) -> Section:
         Paragraph(f"Instruction: {quoted_line(data.task.instruction)}"),
         Paragraph(
             f"Model {quoted(data.model)}, recipe {quoted(str(data.recipe['name']))}, seed {data.seed}; "
-            f"{plural(len(data.task.examples), 'real example')}, {tests}."
+            f"{plural(len(data.task.examples), 'real example')}, {tests}.{data.arithmetic}"
         ),
         Table(
             (Column("label", "name"), Column("the model reads", "name"), Column("description", "text")),

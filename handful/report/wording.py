@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
 NAME_CHARS = 60
 """Labels and names are cut behind so many characters."""
@@ -92,3 +94,14 @@ def plural(count: int, one: str, many: str = "") -> str:
     ('1 text', '2 texts')
     """
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
+def arithmetic(identity: Mapping[str, Any]) -> str:
+    """Return a sentence on the float types that were asked for (`Engine.arithmetic`), empty if none were.
+
+    >>> arithmetic({"model": "m", "precision": "bfloat16"})
+    ' Computed with precision bfloat16.'
+    """
+    asked = [f"{name} {visible(str(identity[name]))}" for name in ("dtype", "precision") if name in identity]
+    asked += ["a base model in 4 bits"] * bool(identity.get("load_in_4bit"))
+    return f" Computed with {', '.join(asked)}." if asked else ""

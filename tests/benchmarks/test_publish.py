@@ -36,5 +36,8 @@ def test_what_does_not_fit_changes_nothing(tmp_path: Path) -> None:
         publish(benchmark(tmp_path / "a", "trec,setfit,0.5", "sst2,setfit,0.5"), results)
     with pytest.raises(SystemExit, match="other columns"):
         publish(benchmark(tmp_path / "b", "trec,0.5", head="task,accuracy\n"), results)
+    (benchmark(tmp_path / "c", "trec,setfit,0.9") / "report.html").unlink()
+    with pytest.raises(SystemExit, match="no report"):
+        publish(tmp_path / "c", results)
     assert (results / "accuracy.csv").read_text() == before
     assert not (results / "trec.html").exists()

@@ -61,6 +61,20 @@ def test_choosing_an_engine_imports_no_torch() -> None:
     assert done.stdout.strip() == "False"
 
 
+def recorded_precisions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that fills with the precision of every frozen layer that is made."""
+    asked: list[str] = []
+    frozen = linear.frozen_linear
+
+    def layer(weight: Tensor, bias: Tensor | None = None, precision: Precision = "float32") -> linear.Linear:
+        asked.append(precision)
+        return frozen(weight, bias, precision)
+
+    for module in (bodies, lora):
+        monkeypatch.setattr(module, "frozen_linear", layer)
+    return asked
+
+
 @pytest.mark.parametrize(
     ("dtype", "cpu_has_it", "expected"),
     [("auto", True, "bfloat16"), ("auto", False, "float32"), ("float32", True, "float32")],
@@ -73,16 +87,8 @@ def test_tuning_and_judging_are_in_what_the_cpu_is_fastest_in(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked: list[str] = []
-
-    def layer(weight: Tensor, bias: Tensor | None = None, precision: Precision = "float32") -> linear.Linear:
-        asked.append(precision)
-        return frozen(weight, bias, precision)
-
-    frozen = linear.frozen_linear
+    asked = recorded_precisions(monkeypatch)
     monkeypatch.setattr(linear, "quick_precision", lambda: "bfloat16" if cpu_has_it else "float32")
-    monkeypatch.setattr(lora, "frozen_linear", layer)
-    monkeypatch.setattr(bodies, "frozen_linear", layer)
     engine = open_engine(str(tiny_model_dir), device="cpu", dtype=dtype)
     files = engine.train(
         tuning_plan(two_label_task(), small_recipe("filter.judge_epochs=1"), seed=0), MemoryStore(), lambda *_: False
@@ -110,14 +116,7 @@ def test_what_was_asked_for_of_types_tells_runs_apart_and_where_they_run_does_no
 def test_the_base_model_multiplies_in_the_precision_asked_for(
     tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
-
-    def layer(weight: Tensor, bias: Tensor | None = None, precision: Precision = "float32") -> linear.Linear:
-        asked.append(precision)
-        return frozen(weight, bias, precision)
-
-    frozen = linear.frozen_linear
-    monkeypatch.setattr(bodies, "frozen_linear", layer)
+    asked = recorded_precisions(monkeypatch)
     for precision in ("bfloat16", "float32"):
         asked.clear()
         llm = open_engine(str(tiny_model_dir), device="cpu", precision=precision).llm(max_text_tokens=63)

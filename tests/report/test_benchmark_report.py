@@ -198,3 +198,11 @@ def test_the_answers_of_all_seeds_are_taken_together(directory: Path) -> None:
 def test_without_results_it_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no results yet"):
         read_benchmark(tmp_path)
+
+
+def test_the_page_says_in_what_was_computed(directory: Path) -> None:
+    data = read_benchmark(directory)
+    assert "Computed with" not in render_page(benchmark_page(data)).decode()
+    asked = {**data.identity, "precision": "bfloat16", "load_in_4bit": True}
+    page = render_page(benchmark_page(dataclasses.replace(data, identity=asked))).decode()
+    assert "Computed with precision bfloat16, a base model in 4 bits." in page

@@ -8,6 +8,7 @@ import pytest
 
 from handful.report.page import Fold, Paragraph, Sentences, Table
 from handful.report.render import render_page
+from handful.report.run_data import read_run
 from handful.report.run_report import cost_section, limits_section, run_page, settings_section, write_report
 from handful.run import open_run, read_manifest
 from tests.payloads import payloads
@@ -116,3 +117,11 @@ def test_settings() -> None:
     assert isinstance(fold.blocks[0], Table)
     assert ("train.lora_rank", "8") in fold.blocks[0].rows
     assert section.blocks[-1] == Paragraph("a leak", warning=True)
+
+
+def test_what_a_run_was_computed_in_is_read_and_said(tmp_path: Path) -> None:
+    directory = finished(tmp_path)
+    manifest = json.loads((directory / "manifest.json").read_text())
+    manifest["identity"]["precision"] = "bfloat16"
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+    assert "Computed with precision bfloat16." in render_page(run_page(read_run(directory))).decode()
