@@ -1,9 +1,10 @@
 """What bounds the accuracy of ours: its judges, and the same texts with better labels, on a finished benchmark.
 
     python -m benchmarks.accuracy.bounds BENCHMARK TASK -o FOLDER [--seeds 5] [--test-limit 2000]
+        [--precision float32]
 
 BENCHMARK is the directory of a `handful benchmark TASK --methods ...,lora_synthetic,lora_real:full` with the default
-recipe. For each draw of examples, on the same test texts:
+recipe; `--precision` is to be the one it was measured with. For each draw of examples, on the same test texts:
 
 - `judges`: the judges themselves answer. The classifier learns their labels, and seldom passes them.
 - `oracle_labels`: the classifier tuned on the texts as they were written, with the oracle's labels. What is missing to
@@ -21,7 +22,7 @@ import io
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -37,6 +38,7 @@ from handful.evaluation.methods import METHODS, ORACLE, OURS
 from handful.job import Job
 from handful.judge import dismiss_judges, joint_scores, open_judge, tune_judge
 from handful.llm.engine import open_engine
+from handful.llm.protocol import Precision
 from handful.llm.sources import PACKAGED
 from handful.progress import Progress
 from handful.recipe import PRESETS
@@ -131,12 +133,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--test-limit", type=int)
+    parser.add_argument("--precision", choices=get_args(Precision), default="float32")
     options = parser.parse_args(arguments)
     task = named_task(options.task, None)
     if options.test_limit is not None:
         task = limit_test(task, options.test_limit)
     methods, seeds = (METHODS[OURS], ORACLE), tuple(range(options.seeds))
-    plan = BenchmarkPlan((task,), methods, seeds, PRESETS["default"], open_engine(PACKAGED), PAPER_SHOTS)
+    engine = open_engine(PACKAGED, precision=options.precision)
+    plan = BenchmarkPlan((task,), methods, seeds, PRESETS["default"], engine, PAPER_SHOTS)
     rows: list[dict[str, Any]] = []
     manifest = {"identity": plan.identity(), "environment": environment.environment()}
     with (
