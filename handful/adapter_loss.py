@@ -1,7 +1,9 @@
 """The losses an adapter is tuned by, around the model they are taken from.
 
-`label`: cross-entropy over the task's labels, as the classifier will score them. `next_token`: over every token of
-prompt, text and label (paper, section 4).
+`label`: cross-entropy over the task's labels, as the classifier will score them. Of a large label tree only the labels
+that a text may have are read, and their log-probabilities are taken as they are: all labels together have at most one,
+so that this is the cross-entropy or a little more. `next_token`: over every token of prompt, text and label (paper,
+section 4).
 """
 
 from __future__ import annotations
@@ -30,6 +32,11 @@ _COMPUTED_AT_ONCE = 16
 """Texts in one forward pass through the lower layers."""
 
 
+_Read = tuple[tuple[int, ...], tuple[int, ...]]
+"""A text's tokens, and the nodes behind it."""
+_PREFIX: _Read = ((), ())
+
+
 @dataclass(frozen=True)
 class EncodedRow:
     """One row ready for the loss."""
@@ -38,6 +45,8 @@ class EncodedRow:
     target_ids: tuple[int, ...]
     soft_target: tuple[float, ...]
     weight: float
+    nodes: tuple[int, ...]
+    """Of the label tree, that are read behind it."""
     n_tokens: int
     """That it takes in a packed row, behind the prefix."""
 
@@ -60,7 +69,7 @@ class AdapterLoss(nn.Module):
         self._decoder = tuned_decoder(model, precision=precision)
         head = head_of(model)
         self._n_lower = _untuned_layers(model) if self._decoder else 0
-        self._lower: dict[tuple[int, ...], Tensor] = {}
+        self._lower: dict[_Read, Tensor] = {}
         own_product = self._decoder is not None and recipe.loss == "next_token"
         self._head_product = frozen_with_gradient(head.weight) if own_product else None
 
@@ -81,22 +90,26 @@ class AdapterLoss(nn.Module):
             return
         for start in range(0, len(examples), _COMPUTED_AT_ONCE):
             some = examples[start : start + _COMPUTED_AT_ONCE]
-            packed = pack(some[0].prompt.prefix_ids, [e.prompt.suffix_ids for e in some], self._trie)
+            packed = self._packed(some)
             with torch.no_grad():
                 states = self._lower_states(decoder, packed)
-            self._lower.setdefault((), states[packed.owners == -1])
+            self._lower.setdefault(_PREFIX, states[packed.owners == -1])
             for owner, example in enumerate(some):
-                self._lower.setdefault(example.prompt.suffix_ids, states[packed.owners == owner])
+                self._lower.setdefault(_read_of(example), states[packed.owners == owner])
 
     def _lower_states(self, decoder: Decoder, packed: Packed) -> Tensor:
         attend = tree_attention(decoder.heads, packed)
         return decoder.through(range(self._n_lower), decoder.embeddings[packed.ids[0]], packed.positions[0], attend)
 
-    def _hidden(self, packed: Packed, wanted: Tensor, texts: Sequence[tuple[int, ...]] = ()) -> Tensor:
-        """Return the hidden states of some tokens, shape (W, D); `texts` are what the examples were packed from."""
+    def _packed(self, examples: Sequence[EncodedRow]) -> Packed:
+        texts, nodes = [e.prompt.suffix_ids for e in examples], [e.nodes for e in examples]
+        return pack(examples[0].prompt.prefix_ids, texts, self._trie, nodes)
+
+    def _hidden(self, packed: Packed, wanted: Tensor, examples: Sequence[EncodedRow] = ()) -> Tensor:
+        """Return the hidden states of some tokens, shape (W, D); `examples` are what was packed."""
         decoder = self._decoder
         if decoder is not None and self._lower:
-            states = torch.cat([self._lower[()], *(self._lower[text] for text in texts)])
+            states = torch.cat([self._lower[_PREFIX], *(self._lower[_read_of(e)] for e in examples)])
             layers, attend = range(self._n_lower, len(decoder.layers)), tree_attention(decoder.heads, packed)
             return decoder.finish(decoder.through(layers, states, packed.positions[0], attend, wanted))
         if decoder is not None:
@@ -112,15 +125,16 @@ class AdapterLoss(nn.Module):
         return hidden[wanted.to(device)]
 
     def _label_loss(self, examples: Sequence[EncodedRow]) -> Tensor:
-        packed = pack(examples[0].prompt.prefix_ids, [e.prompt.suffix_ids for e in examples], self._trie)
-        nodes = packed.ends[:, None] + 1 + torch.arange(self._trie.n_nodes)
-        wanted = torch.cat([packed.ends, nodes.flatten()])
-        hidden = self._hidden(packed, wanted, [e.prompt.suffix_ids for e in examples])
-        ends, inner = hidden[: len(examples)], hidden[len(examples) :].view(*nodes.shape, hidden.shape[-1])
-        scores = label_log_probs(ends, inner, head_of(self.model), self._trie)  # (B, C)
+        packed, nodes = self._packed(examples), [e.nodes for e in examples]
+        at_nodes = [end + 1 + torch.arange(len(own)) for end, own in zip(packed.ends, nodes, strict=True)]
+        hidden = self._hidden(packed, torch.cat([packed.ends, *at_nodes]), examples)
+        ends, inner = hidden[: len(examples)], hidden[len(examples) :]
+        scores = label_log_probs(ends, inner, head_of(self.model), self._trie, nodes)  # (B, C)
+        if self._trie.is_small:
+            scores = scores.log_softmax(-1)
         soft = torch.tensor([e.soft_target for e in examples], device=scores.device)
         weights = torch.tensor([e.weight for e in examples], device=scores.device)
-        return -(weights * (soft * scores.log_softmax(-1)).sum(-1)).sum()
+        return -(weights * (soft * scores).sum(-1)).sum()
 
     def _next_token_loss(self, examples: Sequence[EncodedRow]) -> Tensor:
         texts = [(*e.prompt.suffix_ids, *e.target_ids) for e in examples]
@@ -133,6 +147,10 @@ class AdapterLoss(nn.Module):
         counts = owners.bincount(minlength=len(examples))
         weights = torch.tensor([e.weight for e in examples], device=logits.device) / counts
         return (losses * weights[owners]).sum()
+
+
+def _read_of(example: EncodedRow) -> _Read:
+    return example.prompt.suffix_ids, example.nodes
 
 
 def _untuned_layers(model: Any) -> int:

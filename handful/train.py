@@ -35,6 +35,8 @@ from handful.training_plan import CheckpointStore, TrainingPlan
 
 _TOKENS_PER_ROW = 1024
 """A packed row is cut here: attention over it is quadratic."""
+_POSSIBLE = 0.02
+"""Of the likeliest label's probability: of a large label tree only labels that have so much are learnt."""
 _CHECKPOINTS = 12
 """About so many are written in a training."""
 
@@ -130,9 +132,19 @@ def _encode_row(
         max_text_tokens=plan.prompt.max_text_tokens,
         context_length=loaded.context_length - max(len(target), trie.n_nodes),
     )
-    hard = tuple(float(index == label) for index in range(len(plan.labels)))
-    n_behind = trie.n_nodes if plan.train.loss == "label" else len(target)
-    return EncodedRow(prompt, target, row.label_probabilities or hard, row.weight, len(prompt.suffix_ids) + n_behind)
+    soft = row.label_probabilities or tuple(float(index == label) for index in range(len(plan.labels)))
+    if not trie.is_small:
+        soft = _possible(soft)
+    nodes = trie.nodes_of(index for index, share in enumerate(soft) if share or trie.is_small)
+    n_behind = len(nodes) if plan.train.loss == "label" else len(target)
+    return EncodedRow(prompt, target, soft, row.weight, nodes, len(prompt.suffix_ids) + n_behind)
+
+
+def _possible(soft: Sequence[float]) -> tuple[float, ...]:
+    """Return a label distribution without the labels that a text hardly has."""
+    least = _POSSIBLE * max(soft)
+    total = sum(share for share in soft if share >= least)
+    return tuple(share / total if share >= least else 0.0 for share in soft)
 
 
 def _with_lora(loaded: LoadedModel, plan: TrainingPlan) -> Any:

@@ -106,6 +106,30 @@ def test_label_loss_is_the_written_out_one(tiny_model_dir: Path, name: str, soft
     assert losses_of(tiny_model_dir, plan) == pytest.approx([expected], abs=1e-5)
 
 
+def many_labels() -> Task:
+    firsts, seconds = ("good", "bad", "some", "new"), ("old", "red", "up")
+    names = [f"{first} {second} thing" for first in firsts for second in seconds]
+    return Task.create("many", names, [(f"a {name}", name) for name in names])
+
+
+@pytest.mark.usefixtures("layers")
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_of_many_labels_a_text_learns_those_it_may_have(tiny_model_dir: Path, share: float) -> None:
+    task = many_labels()
+    names = task.label_names
+    soft = (0.6, 0.3, 0.092, *[0.008 / 9] * 9)  # the last nine are hardly possible
+    rows = (
+        TrainingExample("lovely warm film", names[0], "synthetic", 1.0, soft),
+        TrainingExample("dull", names[5], "real", 3.0),
+    )
+    train = TrainRecipe(min_steps=2, epochs=2, batch_size=2, learning_rate=1e-9, lora_layer_share=share)
+    plan = TrainingPlan(classification_prefix(task), targets(task), names, rows, train, PromptRecipe(), 0)
+    loaded = load_model(str(tiny_model_dir), device="cpu")
+    scores = plain_scores(loaded, [classification_prompt(plan.prefix, row.text) for row in rows], plan.targets)
+    first = np.array(soft[:3]) / sum(soft[:3]) @ scores[0, :3]
+    assert losses_of(tiny_model_dir, plan) == pytest.approx([-(first + 3 * scores[1, 5]) / 4] * 2, abs=1e-5)
+
+
 @pytest.mark.usefixtures("layers")
 def test_next_token_loss_is_the_written_out_one(tiny_model_dir: Path) -> None:
     plan = plan_of(batch_size=5, epochs=1, loss="next_token")
@@ -169,8 +193,10 @@ def test_resumed_training_gives_the_same_bytes(tiny_model_dir: Path, dropout: fl
 def test_long_labels_count_in_a_packed_row(tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[int] = []
 
-    def packed(prefix: Sequence[int], texts: Sequence[Sequence[int]], trie: LabelTrie) -> Packed:
-        row = pack(prefix, texts, trie)
+    def packed(
+        prefix: Sequence[int], texts: Sequence[Sequence[int]], trie: LabelTrie, nodes: Sequence[Sequence[int]]
+    ) -> Packed:
+        row = pack(prefix, texts, trie, nodes)
         rows.append(row.ids.shape[1] - len(prefix))
         return row
 

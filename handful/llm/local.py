@@ -226,7 +226,7 @@ class LocalLLM:
         return result.cpu().double().numpy()
 
     def _read(self, prefix: Prefix, rows: Sequence[Sequence[int]], trie: LabelTrie | None) -> tuple[Tensor, Tensor]:
-        """Return the states at the rows' ends, (B, D), and at the label tree's nodes behind them, (B, n_nodes, D)."""
+        """Return the states at the rows' ends, (B, D), and at the label tree's nodes behind them, (B * n_nodes, D)."""
         n_nodes = 0 if trie is None else trie.n_nodes
         lengths = torch.tensor([len(row) for row in rows])
         width = int(lengths.max()) + n_nodes
@@ -245,7 +245,7 @@ class LocalLLM:
         at_nodes = (starts + lengths)[:, None] + torch.arange(n_nodes)  # (B, n_nodes)
         wanted = torch.cat([starts + lengths - 1, at_nodes.flatten()])
         hidden = self._body.read(prefix, ids, positions, lengths + n_nodes, mask, wanted)
-        return hidden[: len(rows)], hidden[len(rows) :].view(len(rows), n_nodes, hidden.shape[-1])
+        return hidden[: len(rows)], hidden[len(rows) :]
 
     def _stepper(self, prefixes: Sequence[tuple[Prefix, int]]) -> Step:
         """Return the function that advances all rows by one token."""

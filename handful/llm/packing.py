@@ -35,7 +35,12 @@ class Packed:
 
 
 def pack(
-    prefix: Sequence[int], texts: Sequence[Sequence[int]], trie: LabelTrie | None, *, share_prefix: bool = True
+    prefix: Sequence[int],
+    texts: Sequence[Sequence[int]],
+    trie: LabelTrie | None,
+    nodes: Sequence[Sequence[int]] | None = None,
+    *,
+    share_prefix: bool = True,
 ) -> Packed:
     """Lay out examples in one row.
 
@@ -43,11 +48,12 @@ def pack(
         prefix: Token ids all examples begin with, not empty.
         texts: Each example's own token ids.
         trie: Label nodes to put behind each text; None for none.
+        nodes: Which of them behind which text; None is all of them.
         share_prefix: Whether the prefix stands there once or before every text.
     """
     shared = list(prefix) if share_prefix else []
     own_prefix = [] if share_prefix else list(prefix)
-    node_ids = list(trie.tokens) if trie else []
+    behind = nodes or [range(trie.n_nodes if trie else 0)] * len(texts)
     ids, positions, owners, ends, starts = list(shared), list(range(len(shared))), [-1] * len(shared), [], []
     depths = trie.depths().tolist() if trie else []
     for owner, text in enumerate(texts):
@@ -56,17 +62,18 @@ def pack(
         ids += own
         positions += range(len(shared), len(shared) + len(own))
         ends.append(len(ids) - 1)
-        ids += node_ids
-        positions += [len(shared) + len(own) - 1 + depth for depth in depths]
-        owners += [owner] * (len(own) + len(node_ids))
+        ids += [trie.tokens[node] for node in behind[owner]] if trie else []
+        positions += [len(shared) + len(own) - 1 + depths[node] for node in behind[owner]]
+        owners += [owner] * (len(own) + len(behind[owner]))
     owner_of = torch.tensor(owners)
     causal = torch.ones(len(ids), len(ids), dtype=torch.bool).tril()
     mask = causal & ((owner_of[:, None] == owner_of[None]) | (owner_of[None] == -1))
     if trie and trie.n_nodes:
         visible = torch.from_numpy(trie.visibility())
-        for end in ends:
-            nodes = slice(end + 1, end + 1 + trie.n_nodes)
-            mask[nodes, nodes] = visible
+        for end, own_nodes in zip(ends, behind, strict=True):
+            places = slice(end + 1, end + 1 + len(own_nodes))
+            which = torch.tensor(list(own_nodes), dtype=torch.long)
+            mask[places, places] = visible[which][:, which]
     return Packed(torch.tensor([ids]), torch.tensor([positions]), mask[None, None], torch.tensor(ends), owner_of)
 
 

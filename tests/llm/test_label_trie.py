@@ -48,6 +48,18 @@ def test_empty_and_equal_labels_are_refused(labels: list[tuple[int, ...]]) -> No
         build_label_trie(labels, END)
 
 
+def test_some_labels_are_spelled_through_some_nodes() -> None:
+    trie = build_label_trie([(1, 2, 3), (1, 2, 4), (5, 6), (7,)], END)
+    assert trie.edges == ((0, 2), (1, 3), (1, 4), (2, 6))
+    assert [trie.nodes_of(labels) for labels in ([0], [1, 2], [2], [3], [])] == [(0, 1), (0, 1, 2), (2,), (), ()]
+
+
+def test_many_labels_of_many_tokens_are_too_many_to_read() -> None:
+    assert build_label_trie([(1, label, 2) for label in range(31)], END).is_small
+    assert not build_label_trie([(1, label, 2) for label in range(32)], END).is_small
+    assert build_label_trie([(label,) for label in range(500)], END).is_small
+
+
 @given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4).map(tuple), min_size=2, max_size=6, unique=True))
 @settings(max_examples=200, deadline=None)
 def test_every_step_stands_on_its_own_path(labels: list[tuple[int, ...]]) -> None:

@@ -50,6 +50,22 @@ def test_no_token_sees_another_example_or_the_future(share: bool, name: str) -> 
         assert mask[nodes, end].all()
 
 
+def test_each_text_has_the_nodes_it_needs() -> None:
+    trie = TRIES["multi"]
+    some = [trie.nodes_of([1]), (), trie.nodes_of([0]), trie.nodes_of([0, 2])]
+    packed = pack(PREFIX, TEXTS, trie, some)
+    behind = [[trie.tokens[node] for node in own] for own in some]
+    assert packed.ids[0].tolist() == [
+        *PREFIX,
+        *(token for text, own in zip(TEXTS, behind, strict=True) for token in (*text, *own)),
+    ]
+    first = int(packed.ends[0])
+    assert packed.positions[0, first : first + 3].tolist() == [4, 5, 6]
+    assert packed.mask[0, 0, first + 2, : first + 3].all()
+    fourth = int(packed.ends[3])
+    assert packed.mask[0, 0, fourth + 2, fourth : fourth + 3].tolist() == [True, False, True]
+
+
 def hidden_of(loaded: LoadedModel, packed: Packed, model: torch.nn.Module) -> Tensor:
     hidden: Tensor = model.base_model(  # type: ignore[operator]
         packed.ids, attention_mask=packed.mask, position_ids=packed.positions, use_cache=False
