@@ -41,6 +41,8 @@ CONTEXT_TOKENS = 8192
 """Of SmolLM2-135M's context."""
 _PROMPT_WORDS = 25
 """Instruction and layout of one prompt, without its examples."""
+_MANY_LABEL_TOKENS = 32
+"""Read behind every text besides their first: more than most texts have."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class Plan:
     """Of the longest prompt of a judge, without the text that is asked for."""
     cut_examples: int
     """Examples that are probably longer than the recipe's `max_text_tokens`."""
+    label_tokens: int
+    """Of all labels besides their first, read behind every text that is labelled."""
     memory_bytes: int
     """Most memory the process takes."""
 
@@ -89,10 +93,11 @@ def make_plan(task: Task, recipe: Recipe) -> Plan:
     trained_tokens = step_tokens * recipe.train.lora_layer_share
     judge_steps, judge_tokens = _judge_tuning(task, recipe)
     pool = min(candidates, POOL_TEXTS)
-    read = recipe.filter.judges * candidates * text_tokens + _measured_texts(task, pool) * text_tokens
+    label_tokens = sum(max(0.0, TOKENS_PER_WORD * len(own.split()) - 1) for own in task.verbalizers.values())
+    labelled = recipe.filter.judges * candidates + _measured_texts(task, pool)
     seconds = (
         candidates * text_tokens / WRITTEN_TOKENS_PER_SECOND
-        + read / READ_TOKENS_PER_SECOND
+        + labelled * (text_tokens + label_tokens) / READ_TOKENS_PER_SECOND
         + judge_steps * (SECONDS_PER_STEP + judge_tokens / TRAINED_TOKENS_PER_SECOND)
         + steps * (SECONDS_PER_STEP + trained_tokens / TRAINED_TOKENS_PER_SECOND)
     )
@@ -108,6 +113,7 @@ def make_plan(task: Task, recipe: Recipe) -> Plan:
         minutes=seconds / 60,
         judge_prompt_tokens=round(_judge_prompt_tokens(task, recipe)),
         cut_examples=sum(TOKENS_PER_WORD * own > most for own in words),
+        label_tokens=round(label_tokens),
         memory_bytes=round(BASE_BYTES + PARAMETERS * BYTES_PER_PARAMETER + kept_tokens * BYTES_PER_TRAINED_TOKEN),
     )
 
@@ -122,6 +128,11 @@ def warnings_of(plan: Plan, recipe: Recipe) -> list[str]:
         said.append(
             f"a judge's prompt has about {plan.judge_prompt_tokens:,} tokens, smollm2-135m reads {CONTEXT_TOKENS:,}: "
             "cut the texts shorter (--set prompt.max_text_tokens=...), or take a model that reads more"
+        )
+    if plan.label_tokens > _MANY_LABEL_TOKENS:
+        said.append(
+            f"about {plan.label_tokens} tokens of the labels are read behind every text, since every label is scored: "
+            "with one word for each as its verbalizer, texts are labelled several times as fast"
         )
     return said
 

@@ -61,6 +61,22 @@ def test_what_will_not_fit_is_said() -> None:
     assert plan.written_tokens == plan.candidates * 512
 
 
+def test_labels_of_several_words_are_read_behind_every_text() -> None:
+    recipe, rows = (
+        PRESETS["default"],
+        [(f"some words {label}{n}", f"l{label}") for label in range(20) for n in range(4)],
+    )
+    plans = []
+    for words in ("w", "w of more words"):
+        labels = {f"l{label}": {"verbalizer": f"{words} {label}".replace(" ", "", words == "w")} for label in range(20)}
+        plans.append(make_plan(Task.create("t", labels, rows), recipe))
+    short, long = plans
+    assert (short.label_tokens, long.label_tokens) == (6, 110)
+    assert long.minutes > 1.5 * short.minutes
+    assert warnings_of(short, recipe) == []
+    assert warnings_of(long, recipe)[0].startswith("about 110 tokens of the labels are read behind every text")
+
+
 def test_the_pool_is_read_up_to_its_limit_and_half_of_the_layers_take_half_of_a_step() -> None:
     recipe = PRESETS["default"]
     whole = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, lora_layer_share=1.0))
