@@ -23,20 +23,15 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from handful.adapter_loss import AdapterLoss, EncodedRow
-from handful.encoding import encode, encode_text
 from handful.errors import Interrupted, RunError
-from handful.llm.label_trie import LabelTrie, build_label_trie
 from handful.llm.loading import LoadedModel
 from handful.llm.protocol import Precision
-from handful.prompts import Segment, classification_prompt
-from handful.records import TrainingExample
-from handful.seeding import derive_seed, stream
+from handful.row_encoding import encode_rows, label_trie_of
+from handful.seeding import derive_seed
 from handful.training_plan import CheckpointStore, TrainingPlan
 
 _TOKENS_PER_ROW = 1024
 """A packed row is cut here: attention over it is quadratic."""
-_POSSIBLE = 0.02
-"""Of the likeliest label's probability: of a large label tree only labels that have so much are learnt."""
 _CHECKPOINTS = 12
 """About so many are written in a training."""
 
@@ -67,8 +62,8 @@ def train_adapter(
         Interrupted: `on_step` said so.
     """
     accelerator = Accelerator(cpu=loaded.device.type == "cpu", mixed_precision="no")
-    trie = _trie(loaded, plan)
-    rows, batches = _encoded(loaded, plan, trie)
+    trie = label_trie_of(loaded, plan)
+    rows, batches = encode_rows(loaded, plan, trie)
     network = AdapterLoss(_with_lora(loaded, plan), trie, plan.train, precision)
     optimizer = torch.optim.AdamW(
         [p for p in network.parameters() if p.requires_grad],
@@ -99,52 +94,6 @@ def train_adapter(
             raise Interrupted(f"training stopped after step {step + 1} of {plan.n_steps}")
     accelerator.wait_for_everyone()
     return _adapter_files(network, loaded.name) if accelerator.is_main_process else {}
-
-
-def _trie(loaded: LoadedModel, plan: TrainingPlan) -> LabelTrie:
-    ids = [encode_text(target, loaded.tokenizer) for target in plan.targets]
-    return build_label_trie(ids, encode_text("\n", loaded.tokenizer))
-
-
-def _encoded(
-    loaded: LoadedModel, plan: TrainingPlan, trie: LabelTrie
-) -> tuple[list[EncodedRow], Callable[[int], list[EncodedRow]]]:
-    """Encode all there is to be learnt, to know at once what does not fit.
-
-    Returns:
-        The rows behind the one prefix, if there is one, and what gives the batch of a step.
-    """
-    if plan.episodes:
-        steps = [[_encode_row(loaded, plan, trie, e.prefix, row) for row in e.rows] for e in plan.episodes]
-        return [], steps.__getitem__
-    examples = [_encode_row(loaded, plan, trie, plan.prefix, row) for row in plan.rows]
-    return examples, lambda step: [examples[index] for index in _rows_of_step(plan, step)]
-
-
-def _encode_row(
-    loaded: LoadedModel, plan: TrainingPlan, trie: LabelTrie, prefix: tuple[Segment, ...], row: TrainingExample
-) -> EncodedRow:
-    label = plan.labels.index(row.label)
-    target = (*encode_text(plan.targets[label], loaded.tokenizer), *encode_text("\n", loaded.tokenizer))
-    prompt = encode(
-        classification_prompt(prefix, row.text, plan.prompt.format),
-        loaded.tokenizer,
-        max_text_tokens=plan.prompt.max_text_tokens,
-        context_length=loaded.context_length - max(len(target), trie.n_nodes),
-    )
-    soft = row.label_probabilities or tuple(float(index == label) for index in range(len(plan.labels)))
-    if not trie.is_small:
-        soft = _possible(soft)
-    nodes = trie.nodes_of(index for index, share in enumerate(soft) if share or trie.is_small)
-    n_behind = len(nodes) if plan.train.loss == "label" else len(target)
-    return EncodedRow(prompt, target, soft, row.weight, nodes, len(prompt.suffix_ids) + n_behind)
-
-
-def _possible(soft: Sequence[float]) -> tuple[float, ...]:
-    """Return a label distribution without the labels that a text hardly has."""
-    least = _POSSIBLE * max(soft)
-    total = sum(share for share in soft if share >= least)
-    return tuple(share / total if share >= least else 0.0 for share in soft)
 
 
 def _with_lora(loaded: LoadedModel, plan: TrainingPlan) -> Any:
@@ -199,12 +148,6 @@ def _beside_the_text(model: Any) -> list[str]:
 def _is_linear(module: nn.Module) -> bool:
     """Return whether PEFT counts a module as linear: GPT-2's transposed layers are, too."""
     return isinstance(module, nn.Linear | Conv1D)
-
-
-def _rows_of_step(plan: TrainingPlan, step: int) -> list[int]:
-    epoch, index = divmod(step, plan.steps_per_epoch)
-    order = stream(plan.seed, "train-order", epoch).sample(range(len(plan.rows)), len(plan.rows))
-    return order[index * plan.train.batch_size : (index + 1) * plan.train.batch_size]
 
 
 def _take_step(
