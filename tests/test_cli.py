@@ -99,7 +99,7 @@ def test_run_ends_with_a_table_and_keeps_its_times() -> None:
 
 
 def test_stages_one_by_one_give_what_run_gives() -> None:
-    assert handful("run", "task.yaml", "--model", "scripted", "--run", "whole").code == 0
+    assert handful("run", "task.yaml", "--model", "scripted", "-o", "whole").code == 0
     there = {"generate": "candidates.jsonl", "filter": "training.jsonl", "train": "adapter", "evaluate": "results.json"}
     for index, (stage, output) in enumerate(there.items()):
         assert not Path("run", output).exists()

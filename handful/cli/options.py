@@ -134,7 +134,7 @@ class JobOptions(TaskOptions, ModelOptions):
 
     run: Annotated[
         Path | None,
-        typer.Option("--run", "--run-dir", help="Run directory (default: runs/<task>-<recipe>-seed<seed>)."),
+        typer.Option("--run", "--run-dir", "-o", help="Run directory (default: runs/<task>-<recipe>-seed<seed>)."),
     ] = None
 
     def make_job(self) -> Job:
