@@ -10,7 +10,8 @@ recipe; `--precision` is to be the one it was measured with. For each draw of ex
 - `oracle_labels`: the classifier tuned on the texts as they were written, with the oracle's labels. What is missing to
   this is due to the labels, what this misses to `lora_real:full` is due to the texts.
 
-FOLDER/bounds.csv has a row per draw and bound. The same command goes on after a stop.
+FOLDER/bounds.csv has a row per draw and bound. The same command goes on after a stop; processes may share the seeds
+(`--seeds 3-4`), with a folder each.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from handful import environment
 from handful.benchmark.draw import draw_directory, oracle_directory
 from handful.benchmark.plan import BenchmarkPlan, Cell
 from handful.classifier import Classifier
+from handful.cli.benchmark_command import seeds_of
 from handful.cli.options import PAPER_SHOTS, limit_test, named_task
 from handful.cli.stopping import stopping_gently
 from handful.cli.watching import watching
@@ -131,14 +133,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("benchmark", type=Path)
     parser.add_argument("task")
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", default="5")
     parser.add_argument("--test-limit", type=int)
     parser.add_argument("--precision", choices=get_args(Precision), default="float32")
     options = parser.parse_args(arguments)
     task = named_task(options.task, None)
     if options.test_limit is not None:
         task = limit_test(task, options.test_limit)
-    methods, seeds = (METHODS[OURS], ORACLE), tuple(range(options.seeds))
+    methods, seeds = (METHODS[OURS], ORACLE), seeds_of(options.seeds)
     engine = open_engine(PACKAGED, precision=options.precision)
     plan = BenchmarkPlan((task,), methods, seeds, PRESETS["default"], engine, PAPER_SHOTS)
     rows: list[dict[str, Any]] = []

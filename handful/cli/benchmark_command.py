@@ -76,7 +76,7 @@ class BenchmarkOptions(RecipeOptions, ModelOptions):
         plan = BenchmarkPlan(
             tasks=tuple(self._load(name, shots) for name in self.tasks),
             methods=methods_of(self.methods),
-            seeds=_seeds(self.seeds),
+            seeds=seeds_of(self.seeds),
             recipe=self.load_recipe(),
             engine=self.open_engine(),
             shots_per_label=shots,
@@ -97,8 +97,12 @@ class BenchmarkOptions(RecipeOptions, ModelOptions):
         return task if self.test_limit is None else limit_test(task, self.test_limit)
 
 
-def _seeds(asked: str) -> tuple[int, ...]:
-    """Return the seeds of `5` (0 to 4) or `3-4`."""
+def seeds_of(asked: str) -> tuple[int, ...]:
+    """Return the seeds of `5` (0 to 4) or `3-4`.
+
+    Raises:
+        RecipeError: It is neither.
+    """
     from handful.reading.wording import short
 
     found = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", asked.strip(), re.ASCII)
