@@ -9,13 +9,11 @@ section 4).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from handful.encoding import EncodedPrompt
 from handful.llm.decoder import Decoder
 from handful.llm.head import head_of
 from handful.llm.label_scores import label_log_probs
@@ -25,6 +23,7 @@ from handful.llm.packing import Packed, pack
 from handful.llm.protocol import Precision
 from handful.llm.tree_attention import tree_attention
 from handful.recipe import TrainRecipe
+from handful.row_encoding import EncodedRow
 
 _MOST_BYTES_KEPT = 1 << 29
 """Of lower states; beyond it they are computed at every step."""
@@ -35,20 +34,6 @@ _COMPUTED_AT_ONCE = 16
 _Read = tuple[tuple[int, ...], tuple[int, ...]]
 """A text's tokens, and the nodes behind it."""
 _PREFIX: _Read = ((), ())
-
-
-@dataclass(frozen=True)
-class EncodedRow:
-    """One row ready for the loss."""
-
-    prompt: EncodedPrompt
-    target_ids: tuple[int, ...]
-    soft_target: tuple[float, ...]
-    weight: float
-    nodes: tuple[int, ...]
-    """Of the label tree, that are read behind it."""
-    n_tokens: int
-    """That it takes in a packed row, behind the prefix."""
 
 
 class AdapterLoss(nn.Module):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from handful.adapter_loss import EncodedRow
-from handful.encoding import encode, encode_text
+from handful.encoding import EncodedPrompt, encode, encode_text
 from handful.llm.label_trie import LabelTrie, build_label_trie
 from handful.llm.loading import LoadedModel
 from handful.prompts import Segment, classification_prompt
@@ -15,6 +15,20 @@ from handful.training_plan import TrainingPlan
 
 _POSSIBLE = 0.02
 """Of the likeliest label's probability: of a large label tree only labels that have so much are learnt."""
+
+
+@dataclass(frozen=True)
+class EncodedRow:
+    """One row ready for the loss."""
+
+    prompt: EncodedPrompt
+    target_ids: tuple[int, ...]
+    soft_target: tuple[float, ...]
+    weight: float
+    nodes: tuple[int, ...]
+    """Of the label tree, that are read behind it."""
+    n_tokens: int
+    """That it takes in a packed row, behind the prefix."""
 
 
 def label_trie_of(loaded: LoadedModel, plan: TrainingPlan) -> LabelTrie:

@@ -22,11 +22,11 @@ from safetensors import torch as safetensors_torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from handful.adapter_loss import AdapterLoss, EncodedRow
+from handful.adapter_loss import AdapterLoss
 from handful.errors import Interrupted, RunError
 from handful.llm.loading import LoadedModel
 from handful.llm.protocol import Precision
-from handful.row_encoding import encode_rows, label_trie_of
+from handful.row_encoding import EncodedRow, encode_rows, label_trie_of
 from handful.seeding import derive_seed
 from handful.training_plan import CheckpointStore, TrainingPlan
 
