@@ -18,6 +18,7 @@ _SHOTS = {"25", "full"}
 """Of LoRA, beside the handful; the other sizes are the report's curves."""
 _PAPERS_N = "generate.synthetic_per_label=21"
 """What the recipe is changed by in the row of the paper's size."""
+_DEFAULT = "default"
 _NONE = "\u2013"
 
 Row = Mapping[str, str]
@@ -29,10 +30,11 @@ class Key(NamedTuple):
     method: str
     shots: str
     synthetic: int
+    recipe: str = _DEFAULT
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return a line per method of the plain recipe, and of it with the paper's N, as Markdown.
+    """Return a line per method of the plain recipe, of it with the paper's N, and of ours by others, as Markdown.
 
     Per task: accuracy as mean ± sd over seeds, in brackets the mean with the prior taken out that the generated pool
     shows; and what ours is better by, in points with the paired 95 % interval over the seeds both have. What is
@@ -42,15 +44,18 @@ def table(rows: Sequence[Row]) -> str:
     ours = Key(OURS, handful, written)
     found: dict[Key, dict[tuple[str, str], dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
-        key = Key(row["method"], row["shots_per_label"], int(row["synthetic_per_label"]))
-        if row["recipe"].partition("+")[2] in {"", _PAPERS_N} and key.shots in {handful, *_SHOTS}:
+        key = Key(row["method"], row["shots_per_label"], int(row["synthetic_per_label"]), base_recipe(row))
+        changed = row["recipe"].partition("+")[2]
+        told = key.shots in {handful, *_SHOTS} if key.recipe == _DEFAULT else key.method == OURS
+        if told and changed in {"", _PAPERS_N}:
             found[key][row["task"], row["calibration"]][row["seed"]] = float(row["accuracy"])
     tasks = [task for task in _TASKS if any(row["task"] == task for row in rows)]
     heads = ["method", *(head for task in tasks for head in (f"{_TASKS[task]} (calibrated)", "ours less it"))]
     lines = [heads, ["---"] * len(heads)]
     for key in sorted(found, key=_place):
         spec = key.method if key.shots == handful else f"{key.method}:{key.shots}"
-        line = [method_of(spec).titled(int(handful), key.synthetic)]
+        title = method_of(spec).titled(int(handful), key.synthetic)
+        line = [title if key.recipe == _DEFAULT else f"{title}, recipe `{key.recipe}`"]
         for task in tasks:
             own = found[key].get((task, "raw"), {})
             line.append(_with_calibrated(own, found[key].get((task, "pool"), {})))
@@ -61,12 +66,17 @@ def table(rows: Sequence[Row]) -> str:
 
 def _sizes(rows: Sequence[Row]) -> tuple[str, int]:
     """Return the handful and N of the plain recipe."""
-    ours = next(row for row in rows if row["method"] == OURS and "+" not in row["recipe"])
+    ours = next(row for row in rows if row["method"] == OURS and row["recipe"] == _DEFAULT)
     return ours["shots_per_label"], int(ours["synthetic_per_label"])
 
 
-def _place(key: Key) -> tuple[int, float, int]:
-    return list(METHODS).index(key.method), float(key.shots.replace("full", "inf")), key.synthetic
+def base_recipe(row: Row) -> str:
+    """Return the recipe of a row without what its method changes of it."""
+    return row["recipe"].partition("+")[0]
+
+
+def _place(key: Key) -> tuple[int, float, int, str]:
+    return list(METHODS).index(key.method), float(key.shots.replace("full", "inf")), key.synthetic, key.recipe
 
 
 def _mean(by_seed: Mapping[str, float]) -> str:

@@ -23,6 +23,7 @@ def row(method: str, accuracy: float, seed: int = 0, **other: str) -> dict[str, 
 
 def test_a_line_is_a_method_and_its_mean_over_the_seeds() -> None:
     rows = [
+        row("lora_synthetic", 0.65, recipe="accurate", synthetic_per_label="144"),
         row("lora_synthetic", 0.5),
         row("lora_synthetic", 0.7, seed=1),
         row("lora_synthetic", 0.6, calibration="pool"),
@@ -30,6 +31,7 @@ def test_a_line_is_a_method_and_its_mean_over_the_seeds() -> None:
         row("lora_synthetic", 0.1, recipe="default+generate.num_beams=2"),
         row("lora_synthetic", 0.55, recipe="default+generate.synthetic_per_label=21"),
         row("lora_synthetic", 0.2, recipe="default+first=21+generate.synthetic_per_label=200"),
+        row("lora_real", 0.3, recipe="accurate"),
         row("lora_real", 0.8, shots_per_label="full"),
         row("lora_real", 0.4, shots_per_label="25"),
         row("lora_real", 0.5, shots_per_label="25", seed=1),
@@ -37,10 +39,12 @@ def test_a_line_is_a_method_and_its_mean_over_the_seeds() -> None:
     ]
     lines = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in table(rows).splitlines()]
     assert lines[0] == ["method", "TREC (calibrated)", "ours less it"]
-    assert [line[0] for line in lines[2:]] == ["LoRA-25", "LoRA-full", "ours (4 + 21)", "ours (4 + 72)"]
+    accurate = "ours (4 + 144), recipe `accurate`"
+    assert [line[0] for line in lines[2:]] == ["LoRA-25", "LoRA-full", "ours (4 + 21)", "ours (4 + 72)", accurate]
     trec = {line[0]: line[1:3] for line in lines[2:]}
     assert trec["ours (4 + 21)"] == ["0.550", "-5.0"]
     assert trec["ours (4 + 72)"] == ["0.600 ± 0.141 (0.600)", "\u2013"]
+    assert trec[accurate] == ["0.650", "-15.0"]
     assert trec["LoRA-full"] == ["0.800", "-30.0"]
     # Gains of 0.1 and 0.2: t(0.975, 1 degree) is 12.706, the standard error 0.05.
     assert trec["LoRA-25"] == ["0.450 ± 0.071", "+15.0 (-48.5 to +78.5)"]
