@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from handful.generate import Tally, plan_round
 from handful.in_context_tuning import tuning_plan
+from handful.llm.label_trie import FEW_NODES
 from handful.prompts import Segment, classification_prefix
 from handful.recipe import Recipe
 from handful.records import TrainingExample
@@ -41,8 +42,6 @@ CONTEXT_TOKENS = 8192
 """Of SmolLM2-135M's context."""
 _PROMPT_WORDS = 25
 """Instruction and layout of one prompt, without its examples."""
-_MANY_LABEL_TOKENS = 32
-"""Read behind every text besides their first: more than most texts have."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ def warnings_of(plan: Plan, recipe: Recipe) -> list[str]:
             f"a judge's prompt has about {plan.judge_prompt_tokens:,} tokens, smollm2-135m reads {CONTEXT_TOKENS:,}: "
             "cut the texts shorter (--set prompt.max_text_tokens=...), or take a model that reads more"
         )
-    if plan.label_tokens > _MANY_LABEL_TOKENS:
+    if plan.label_tokens > FEW_NODES:
         said.append(
             f"about {plan.label_tokens} tokens of the labels are read behind every text, since every label is scored: "
             "with one word for each as its verbalizer, texts are labelled several times as fast"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 ROOT = -1
 """The position a text ends at; nodes are numbered from 0."""
-_FEW_NODES = 32
+FEW_NODES = 32
 """So many are learnt behind every text; 77 labels of four words have 250."""
 
 
@@ -44,7 +44,7 @@ class LabelTrie:
     @property
     def is_small(self) -> bool:
         """Whether tuning reads all nodes behind every text."""
-        return self.n_nodes <= _FEW_NODES
+        return self.n_nodes <= FEW_NODES
 
     @cached_property
     def edges(self) -> tuple[tuple[int, int], ...]:
