@@ -1,10 +1,10 @@
 """What bounds the accuracy of ours: its judges, and the same texts with better labels, on a finished benchmark.
 
     python -m benchmarks.accuracy.bounds BENCHMARK TASK -o FOLDER [--seeds 5] [--test-limit 2000]
-        [--precision float32]
+        [--precision float32] [--recipe default] [--model smollm2-135m]
 
-BENCHMARK is the directory of a `handful benchmark TASK --methods ...,lora_synthetic,lora_real:full` with the default
-recipe; `--precision` is to be the one it was measured with. For each draw of examples, on the same test texts:
+BENCHMARK is the directory of a `handful benchmark TASK --methods ...,lora_synthetic,lora_real:full`; precision, recipe
+and model are to be those it was measured with. For each draw of examples, on the same test texts:
 
 - `judges`: the judges themselves answer. The classifier learns their labels, and seldom passes them.
 - `oracle_labels`: the classifier tuned on the texts as they were written, with the oracle's labels. What is missing to
@@ -136,13 +136,15 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seeds", default="5")
     parser.add_argument("--test-limit", type=int)
     parser.add_argument("--precision", choices=get_args(Precision), default="float32")
+    parser.add_argument("--recipe", choices=PRESETS, default="default")
+    parser.add_argument("--model", default=PACKAGED)
     options = parser.parse_args(arguments)
     task = named_task(options.task, None)
     if options.test_limit is not None:
         task = limit_test(task, options.test_limit)
     methods, seeds = (METHODS[OURS], ORACLE), seeds_of(options.seeds)
-    engine = open_engine(PACKAGED, precision=options.precision)
-    plan = BenchmarkPlan((task,), methods, seeds, PRESETS["default"], engine, PAPER_SHOTS)
+    engine = open_engine(options.model, precision=options.precision)
+    plan = BenchmarkPlan((task,), methods, seeds, PRESETS[options.recipe], engine, PAPER_SHOTS)
     rows: list[dict[str, Any]] = []
     manifest = {"identity": plan.identity(), "environment": environment.environment()}
     with (

@@ -3,7 +3,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from benchmarks.accuracy.bounds import as_csv, as_said, judges_answers, measure
+import pytest
+
+from benchmarks.accuracy.bounds import as_csv, as_said, judges_answers, main, measure
 from handful.benchmark.benchmark import run_benchmark
 from handful.benchmark.plan import BenchmarkPlan, Cell
 from handful.evaluation.methods import METHODS, ORACLE, OURS
@@ -11,6 +13,7 @@ from handful.progress import Silent
 from handful.records import Verdict
 from handful.run import open_run
 from handful.training_plan import CheckpointStore, TrainingPlan
+from tests.commands import handful, write_task
 from tests.toys import RecordingEngine, job_of, small_recipe, two_label_task
 
 MANIFEST: dict[str, dict[str, str]] = {"identity": {}, "environment": {}}
@@ -70,3 +73,24 @@ def test_the_judges_answer_the_test_texts(tmp_path: Path) -> None:
         answers = judges_answers(job_of(task, RecordingEngine()), run, Silent())
     # The stand-in counts words that a text shares with the demonstrations.
     assert answers == [example.label for example in task.test or ()]
+
+
+def test_the_command_takes_a_finished_benchmark_and_some_of_its_seeds(tmp_path: Path) -> None:
+    write_task(tmp_path)
+    task, bench = tmp_path / "task.yaml", tmp_path / "bench"
+    plain = ("--recipe", "fast", "--model", "scripted")
+    methods = ("--methods", "lora_synthetic,lora_real:full", "--seeds", "3", "--shots-per-label", "4")
+    assert handful("benchmark", task, *plain, *methods, "-o", bench).code == 0
+    asked = [str(bench), str(task), *plain, "-o", str(tmp_path / "bounds"), "--seeds", "1-2", "--test-limit", "2"]
+    assert main(asked) == 0
+    rows = list(csv.DictReader((tmp_path / "bounds" / "bounds.csv").read_text().splitlines()))
+    assert [(row["seed"], row["bound"], row["n_test"]) for row in rows] == [
+        (seed, bound, "2") for seed in "12" for bound in ("judges", "oracle_labels")
+    ]
+
+
+def test_recipes_that_do_not_exist_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main([str(tmp_path), "trec", "-o", str(tmp_path / "bounds"), "--recipe", "best"])
+    assert refused.value.code == 2
+    assert "default" in capsys.readouterr().err
