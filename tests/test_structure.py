@@ -27,6 +27,7 @@ TORCH = {
     "llm/bodies",
     "llm/decoder",
     "llm/linear",
+    "llm/merged_attention",
     "llm/tree_attention",
     "adapter_loss",
     "train",

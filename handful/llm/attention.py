@@ -117,7 +117,7 @@ class Writing:
         keys, values = self.caches[layer].append(key, value)
         # The heads of a group are queries against the same keys.
         folded = query.reshape(len(qkv), self.heads.n_kv_heads, -1, self.heads.head_dim)
-        own, own_lse = _flash(folded, keys, values)
+        own, own_lse = flash(folded, keys, values)
         own, own_lse = own.reshape(query.shape), own_lse.reshape(query.shape[:3])
         parts, start = [], 0
         for prefix, count in self.prefixes:
@@ -157,10 +157,10 @@ class RowCache:
             self.states = self.states.index_select(1, rows)
 
 
-def _flash(
+def flash(
     query: Tensor, key: Tensor, value: Tensor, *, causal: bool = False, bias: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return the outputs (B, H, Q, d) and the log-sum-exp of the scores (B, H, Q)."""
+    """Return the outputs (B, H, Q, d) and the log-sum-exp of the scores (B, H, Q); CPU only."""
     output, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
         query, key, value, 0.0, causal, attn_mask=bias
     )
@@ -173,7 +173,7 @@ def _over_own(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) ->
     bias = None
     if mask is not None:
         bias = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, float("-inf"))
-    return _flash(query, keys, values, causal=mask is None, bias=bias)
+    return flash(query, keys, values, causal=mask is None, bias=bias)
 
 
 def _merged(query: Tensor, own: Tensor, own_lse: Tensor, states: LayerStates) -> Tensor:
@@ -182,7 +182,7 @@ def _merged(query: Tensor, own: Tensor, own_lse: Tensor, states: LayerStates) ->
     n_rows, n_heads, n_queries, head_dim = query.shape
     shape = (keys.shape[1], n_rows, n_heads // keys.shape[1], n_queries)
     folded = query.reshape(n_rows, shape[0], shape[2], n_queries, head_dim).transpose(0, 1)
-    output, lse = _flash(folded.reshape(1, shape[0], -1, head_dim), keys, values)
+    output, lse = flash(folded.reshape(1, shape[0], -1, head_dim), keys, values)
     output = output.reshape(*shape, head_dim).transpose(0, 1).reshape(query.shape)
     lse = lse.reshape(shape).transpose(0, 1).reshape(n_rows, n_heads, n_queries)
     share = torch.sigmoid(lse - own_lse).unsqueeze(-1)  # e^a / (e^a + e^b)

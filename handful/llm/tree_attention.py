@@ -15,8 +15,12 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from handful.llm.decoder import Heads
+from handful.llm.decoder import Attend, Heads
+from handful.llm.merged_attention import merged_attention
 from handful.llm.packing import Packed
+
+_MOST_BYTES_KEPT = 32 << 20
+"""Of the examples' weights, a layer: a judge of AG News has 12 MB, of fifty labels 45 MB."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,12 @@ class TreeAttention:
         return attended
 
 
-def tree_attention(heads: Heads, packed: Packed) -> TreeAttention:
-    """Lay out a packed row for its attention."""
+def tree_attention(heads: Heads, packed: Packed) -> Attend:
+    """Lay out a packed row for its attention: in one softmax, or merged of two where that would keep too much."""
     n_prefix = int((packed.owners < 0).sum())
     lengths = packed.owners[n_prefix:].bincount()
+    if n_prefix and _weights_bytes(heads, lengths, n_prefix) > _MOST_BYTES_KEPT:
+        return merged_attention(heads, packed)
     starts = n_prefix + lengths.cumsum(0) - lengths
     prefix = [_block(heads, packed, torch.tensor([0]), torch.tensor([n_prefix]), 0)] if n_prefix else []
     return TreeAttention(heads, (*prefix, _block(heads, packed, starts, lengths, n_prefix)))
@@ -91,6 +97,12 @@ def _block(heads: Heads, packed: Packed, starts: Tensor, lengths: Tensor, n_shar
         own_keys=own_keys.flatten(),
         bias=bias[:, None].repeat(1, heads.n_heads, 1, 1).view(n_rows * heads.n_kv_heads, -1, n_keys),
     )
+
+
+def _weights_bytes(heads: Heads, lengths: Tensor, n_prefix: int) -> int:
+    """Return the size of the attention weights of a layer in float32."""
+    longest = int(lengths.max())
+    return 4 * len(lengths) * heads.n_heads * longest * (n_prefix + longest)
 
 
 class _TreeAttention(Function):

@@ -1,0 +1,60 @@
+"""Both attentions of a packed training row against the usual one with a dense mask, forward and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from handful.llm.decoder import Heads
+from handful.llm.label_trie import build_label_trie
+from handful.llm.merged_attention import MergedAttention
+from handful.llm.packing import Packed, pack
+from handful.llm.tree_attention import TreeAttention, tree_attention
+
+HEADS = Heads(n_heads=6, n_kv_heads=2, head_dim=8)
+TRIE = build_label_trie([[5, 6], [5, 7, 8], [9, 6], [10]], [1])
+
+
+def packed_row(n_prefix: int) -> Packed:
+    """Texts of several lengths, with label nodes behind them that are a tree."""
+    texts = [list(range(20, 20 + length)) for length in (3, 7, 1)]
+    nodes = [tuple(range(TRIE.n_nodes)), TRIE.nodes_of([1]), TRIE.nodes_of([3])]
+    return pack(list(range(40, 40 + n_prefix)), texts, TRIE, nodes)
+
+
+def dense(qkv: Tensor, mask: Tensor) -> Tensor:
+    query, key, value = (part.transpose(0, 1) for part in HEADS.split(qkv))
+    key, value = (part.repeat_interleave(3, 0) for part in (key, value))
+    return scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(0, 1).flatten(1)
+
+
+@pytest.mark.parametrize("n_prefix", [1, 4, 300])
+@pytest.mark.parametrize("kind", [TreeAttention, MergedAttention])
+def test_outputs_and_gradients_are_those_of_a_dense_mask(
+    n_prefix: int, kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind is MergedAttention:
+        monkeypatch.setattr("handful.llm.tree_attention._MOST_BYTES_KEPT", 0)
+    torch.manual_seed(n_prefix)
+    packed = packed_row(n_prefix)
+    attend = tree_attention(HEADS, packed)
+    assert isinstance(attend, kind)
+    qkv, upstream = torch.randn(len(packed.owners), 10, 8), torch.randn(len(packed.owners), 48)
+    for scale, close in ((1, 1e-5), (10, 1e-2)):  # far from one another: what is padded must not overflow
+        own, other = (scale * qkv).requires_grad_(), (scale * qkv).double().requires_grad_()
+        outputs, expected = attend(0, own), dense(other, packed.mask[0])
+        (gradient,) = torch.autograd.grad(outputs, own, upstream)
+        (expected_gradient,) = torch.autograd.grad(expected, other, upstream.double())
+        assert np.allclose(outputs.detach(), expected.detach(), atol=close)
+        assert np.allclose(gradient, expected_gradient, atol=close)
+
+
+def test_a_long_prefix_behind_many_examples_is_not_copied() -> None:
+    small = pack(list(range(300)), [list(range(25))] * 12, None)
+    large = pack(list(range(1100)), [list(range(24))] * 46, None)
+    smollm = Heads(n_heads=9, n_kv_heads=3, head_dim=64)
+    assert isinstance(tree_attention(smollm, small), TreeAttention)
+    assert isinstance(tree_attention(smollm, large), MergedAttention)
