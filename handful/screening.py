@@ -11,10 +11,13 @@ from datasketch import MinHash, MinHashLSH
 from handful.prompts import FIELD_MARKERS, one_line
 from handful.recipe import FilterRecipe
 from handful.records import Candidate, Example
+from handful.words import is_character, word_pattern
 
 _SHINGLE_WORDS = 3
 _COPIED_WORDS = 8
 """So many words in a row from a demonstration make a copy, however different the rest."""
+_COPIED_CHARACTERS = 20
+"""The same, where a word is a character."""
 _PERMUTATIONS = 64
 
 Shingles = frozenset[tuple[str, ...]]
@@ -38,7 +41,7 @@ def screen_candidates(
     """
     longest = max(len(words(example.text)) for example in examples)
     real = [_normalise(example.text) for example in examples]
-    real_runs = {run for example in examples for run in _runs(words(example.text), _COPIED_WORDS)}
+    real_runs = {run for example in examples for run in _long_runs(words(example.text))}
     index = _NearDuplicates(recipe.near_duplicate)
     for text in real:
         index.add(text)
@@ -63,9 +66,8 @@ _FIELD_MARKER = re.compile(rf"\b(?:{'|'.join(map(re.escape, FIELD_MARKERS))})")
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text, case-folded; of Chinese, Japanese and Korean, the characters."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return re.findall(r"[぀-ヿ㐀-鿿가-힯]|[^\W_]+(?:['\u2019][^\W_]+)*", folded)
+    """Return the words of a text, case-folded; of scripts without spaces, the characters."""
+    return word_pattern().findall(unicodedata.normalize("NFKC", text).casefold())
 
 
 def _normalise(text: str) -> str:
@@ -88,8 +90,15 @@ def _malformed(candidate: Candidate, recipe: FilterRecipe, longest: int) -> str:
 
 def _copied(text: str, real: Sequence[str], real_runs: set[tuple[str, ...]]) -> str:
     own = words(text)
-    copied = " ".join(own) in real or any(run in real_runs for run in _runs(own, _COPIED_WORDS))
+    copied = " ".join(own) in real or any(run in real_runs for run in _long_runs(own))
     return "copy_of_example" if copied else ""
+
+
+def _long_runs(tokens: Sequence[str]) -> Iterable[tuple[str, ...]]:
+    for start, token in enumerate(tokens):
+        end = start + (_COPIED_CHARACTERS if is_character(token) else _COPIED_WORDS)
+        if end <= len(tokens):
+            yield tuple(tokens[start:end])
 
 
 def _runs(tokens: Sequence[str], length: int) -> Iterable[tuple[str, ...]]:

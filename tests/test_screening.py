@@ -91,8 +91,27 @@ def test_limits_come_from_the_recipe() -> None:
 def test_scripts_without_spaces_are_counted_by_characters() -> None:
     assert words("今天天气") == ["今", "天", "天", "气"]
     assert words("\uff21\uff22\uff23 \ufb01ne Straße") == ["abc", "fine", "strasse"]
-    assert words("한국 ひらカタ") == ["한", "국", "ひ", "ら", "カ", "タ"]
+    assert words("한국 ひらカタ ที่นี่ मेरा चाल") == ["한국", "ひ", "ら", "カ", "タ", "ที่", "นี่", "मेरा", "चाल"]
     assert screened("今天天气很好", "今天天气很好。", "今天", "天") == ["", "duplicate", "", "too_short"]
+
+
+@pytest.mark.parametrize(
+    ("real", "text", "copied"),
+    [
+        ("주문한 상품이 아직 도착하지 않았어요", "신발은 왔는데 양말이 아직 도착하지 않았어요", False),
+        ("我想取消我的订单 谢谢你们的帮助", "你好 我想取消我的订单 因为地址写错了", False),
+        ("मुझे मेरा पैसा वापस चाहिए", "सामान टूटा हुआ था इसलिए मुझे मेरा पैसा वापस दिलाएं", False),
+        ("我想取消我的订单因为收货地址写错了请你们帮帮我", "你好我想取消我的订单因为收货地址写错了请你们再说", True),
+        ("एक दो तीन चार पाँच छह सात आठ", "और एक दो तीन चार पाँच छह सात आठ भी", True),
+    ],
+)
+def test_a_copy_is_as_long_in_every_script(real: str, text: str, copied: bool) -> None:
+    reasons = screen_candidates([Candidate("0", text, "a", 0, "p")], [Example(real, "a")], FilterRecipe())
+    assert reasons == ({"0": "copy_of_example"} if copied else {})
+
+
+def test_words_that_differ_by_a_mark_are_two() -> None:
+    assert screened("उसकी चाल देखो", "उसकी चील देखो") == ["", ""]
 
 
 def test_chinese_near_duplicates() -> None:

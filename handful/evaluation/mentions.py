@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from handful.evaluation.terms import Axis, term_key
-from handful.evaluation.words import combining_marks
+from handful.words import combining_marks
 
 
 class Lexicon:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+from handful.words import word_pattern
 
 _FUNCTION_WORDS = (
     "a about after again all also am an and any are aren't as at be because been before being both but by can can't "
@@ -23,8 +22,6 @@ _FUNCTION_WORDS = (
 )
 STOP_WORDS = frozenset(_FUNCTION_WORDS.split())
 """Function words of English, and of no other language."""
-_CHARACTERS = r"\u3040-\u30ff\u3400-\u9fff"
-"""Scripts written without spaces, where a character is the nearest thing to a word: Chinese and Japanese."""
 
 
 @dataclass(frozen=True)
@@ -40,31 +37,18 @@ class WordDifference:
     count_b: int
 
 
-@functools.cache
-def combining_marks() -> str:
-    """Return every combining mark of the basic plane, to be put into a character class: words hold them too."""
-    return "".join(chr(code) for code in range(0x300, 0xFFFF) if unicodedata.category(chr(code)).startswith("M"))
-
-
-@functools.cache
-def _word_pattern() -> re.Pattern[str]:
-    letter, mark = rf"[^\W_{_CHARACTERS}]", f"[{combining_marks()}]"
-    part = f"{letter}+(?:{mark}+{letter}*)*"
-    return re.compile(rf"[{_CHARACTERS}]|{part}(?:['\u2019]{part})*")
-
-
 def words(text: str) -> list[str]:
     """Return the words of a text in lower case: runs of letters and digits, with apostrophes inside them.
 
     >>> words("She said: don't!")
     ['she', 'said', "don't"]
     """
-    return [word.lower().replace("\u2019", "'") for word in _word_pattern().findall(text)]
+    return [word.lower().replace("\u2019", "'") for word in word_pattern().findall(text)]
 
 
 def first_words(text: str, count: int) -> str:
     """Return the beginning of a text up to the end of its `count`-th word, or to its last if it has fewer."""
-    matches = list(itertools.islice(_word_pattern().finditer(text), count))
+    matches = list(itertools.islice(word_pattern().finditer(text), count))
     return text[: matches[-1].end()] if matches else ""
 
 
@@ -77,11 +61,6 @@ def content_counts(texts: Iterable[str]) -> Counter[str]:
     """Return how often each word occurs, without function words and lone letters, which split contractions leave."""
     found = (word for text in texts for word in content_words(text))
     return Counter(word for word in found if len(word) > 1 or not word.isascii())
-
-
-def word_counts(texts: Iterable[str]) -> Counter[str]:
-    """Return how often each word occurs in some texts."""
-    return Counter(word for text in texts for word in words(text))
 
 
 def log_odds(

@@ -1,0 +1,38 @@
+"""How a text is cut into words, in any script; imports nothing of the package."""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+
+_UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+"""Thai, Lao, Burmese, Khmer, Japanese and Chinese put no spaces between words."""
+
+
+@functools.cache
+def combining_marks() -> str:
+    """Return every combining mark of the basic plane, to be put into a character class: words hold them too."""
+    return "".join(chr(code) for code in range(0x300, 0xFFFF) if unicodedata.category(chr(code)).startswith("M"))
+
+
+@functools.cache
+def word_pattern() -> re.Pattern[str]:
+    """Return what matches a word: a run of letters, digits and their marks, with apostrophes inside it.
+
+    Of scripts without spaces it matches a character, the nearest thing to a word there; see `is_character`.
+    """
+    letter, mark = rf"[^\W_{_UNSPACED}]", f"[{combining_marks()}]"
+    character = rf"(?!{mark})[{_UNSPACED}]{mark}*"
+    part = f"{letter}+(?:{mark}+{letter}*)*"
+    return re.compile(rf"{character}|{part}(?:['\u2019]{part})*")
+
+
+@functools.cache
+def _character_pattern() -> re.Pattern[str]:
+    return re.compile(f"[{_UNSPACED}]")
+
+
+def is_character(word: str) -> bool:
+    """Return whether a word is a character of a script without spaces."""
+    return _character_pattern().match(word) is not None
