@@ -81,7 +81,7 @@ def classifier_files(
 
     Args:
         spec: The classifier.
-        control: See `prompts.control_tokens`; None if `pipeline("decision")` cannot read the prompt as we do.
+        control: See `encoding.control_tokens`; None if `pipeline("decision")` cannot read the prompt as we do.
         facts: What the model card tells: recipe, seed, counts.
     """
     values = {

@@ -67,11 +67,11 @@ def run_pipeline(job: Job, run: Run, *, until: Stage = "evaluate", progress: Pro
     run.publish_json("task", job.task.to_dict())
     written = write_and_check(job, run, progress)
     tallies = tally(job.task, written.candidates, written.verdicts)
+    rows = training_rows(job.task, job.recipe, written.candidates, written.verdicts)
+    run.publish("training", [row.to_row() for row in rows])
     if until == "generate":
         return Outcome(tallies)
     _name_starving(job, tallies, progress)
-    rows = training_rows(job.task, job.recipe, written.candidates, written.verdicts)
-    run.publish("training", [row.to_row() for row in rows])
     if until == "filter":
         return Outcome(tallies, rows)
     pool = calibration_pool(written.candidates, written.verdicts)
@@ -88,7 +88,6 @@ def write_and_check(job: Job, run: Run, progress: Progress) -> Written:
         RunError: Not one candidate was kept.
         PromptTooLongError: The model cannot read the judges' prompts; nothing is written then.
     """
-    started = time.monotonic()
     candidates: list[Candidate] = []
     scores: list[LabelScores] = []
     rejected: Mapping[str, str] = {}
@@ -96,9 +95,10 @@ def write_and_check(job: Job, run: Run, progress: Progress) -> Written:
     adapter_of = functools.cache(lambda index: tune_judge(job, index, run, progress))
     if not run.has_step("candidates-0-0"):
         check_judges_fit(job)
+    started = time.monotonic()
     for round_index in range(job.recipe.generate.max_rounds):
         batches = plan_round(round_index, tally(job.task, candidates, verdicts), job.recipe)
-        if not batches or _out_of_time(job, run, round_index, started):
+        if not batches or (round_index and _out_of_time(job, run, round_index, started)):
             break
         new = write_round(job, run, batches, progress, candidates)
         candidates += new

@@ -15,6 +15,7 @@ from pydantic import ConfigDict
 _STRICT_KEYS = ConfigDict(extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
 
+_MOST_WEIGHT = 1_000_000
 _MOST_TEXTS = 10_000
 """Per label: plans of more would be made in memory before anybody sees them."""
 
@@ -147,6 +148,12 @@ class FilterRecipe:
         """Examples that every label must have."""
         return 2 if self.cross_fit or self.judge == "tuned" else 1
 
+    @property
+    def one_shot_settings(self) -> str:
+        """What to add to a command so that `least_shots` is 1, as it is typed."""
+        changes = {"filter.judge=in_context": self.judge == "tuned", "filter.cross_fit=false": self.cross_fit}
+        return " ".join(f"--set {change}" for change, is_needed in changes.items() if is_needed)
+
     def __post_init__(self) -> None:
         _require(1 <= self.judges <= 100, "filter.judges must be 1 to 100", self.judges)
         _require(1 <= self.judge_epochs <= 1000, "filter.judge_epochs must be 1 to 1,000", self.judge_epochs)
@@ -202,6 +209,7 @@ class TrainRecipe:
 
     def __post_init__(self) -> None:
         _require(self.lora_rank >= 1, "train.lora_rank must be at least 1", self.lora_rank)
+        _require(self.lora_alpha >= 1, "train.lora_alpha must be at least 1", self.lora_alpha)
         _require(0 < self.lora_layer_share <= 1, "train.lora_layer_share must be in (0, 1]", self.lora_layer_share)
         _require(0 <= self.lora_dropout < 1, "train.lora_dropout must be in [0, 1)", self.lora_dropout)
         _require(self.learning_rate > 0, "train.learning_rate must be above 0", self.learning_rate)
@@ -219,8 +227,18 @@ class TrainRecipe:
             self.max_grad_norm,
         )
         _require(0 <= self.warmup_fraction < 1, "train.warmup_fraction must be in [0, 1)", self.warmup_fraction)
+        _require(self.weight_decay >= 0, "train.weight_decay must be 0 or more", self.weight_decay)
         _require(self.layers is None or self.layers >= 1, "train.layers must be at least 1, or null", self.layers)
-        _require(self.real_weight > 0, "train.real_weight must be above 0", self.real_weight)
+        _require(
+            self.max_steps is None or self.max_steps >= self.min_steps,
+            f"train.max_steps must be at least train.min_steps, {self.min_steps}, or null for no limit",
+            self.max_steps,
+        )
+        _require(
+            0 < self.real_weight <= _MOST_WEIGHT,
+            f"train.real_weight must be above 0 and at most {_MOST_WEIGHT:,}",
+            self.real_weight,
+        )
 
 
 @dataclass(frozen=True)

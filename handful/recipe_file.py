@@ -50,11 +50,6 @@ def _with_overrides(changes: dict[str, Any], overrides: tuple[str, ...]) -> dict
     return changes
 
 
-def recipe_from_dict(values: dict[str, Any]) -> Recipe:
-    """Rebuild a recipe from `Recipe.to_dict`."""
-    return _build(PRESETS["default"], values, where="recipe")
-
-
 def _read_file(spec: str) -> dict[str, Any]:
     path = Path(spec)
     if not path.is_file():
@@ -78,7 +73,17 @@ def _values(text: str) -> Any:
 
 
 class _Loader(NoAliases, yaml.SafeLoader):
-    """Numbers, booleans and null as in YAML."""
+    """Numbers, booleans and null as in YAML; a key that stands twice would silently replace the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Construct a mapping as PyYAML does, unless a key stands in it twice."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key.value, str) and key.value in seen:
+                problem = f"the key {short(key.value)} stands twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep=deep)
 
 
 def _place(tree: dict[str, Any], dotted_key: str, value: str, override: str) -> None:
@@ -102,10 +107,21 @@ def _build(base: Recipe, changes: dict[str, Any], *, where: str) -> Recipe:
             merged[key] = {**merged[key], **value}
         else:
             merged[key] = value
+    _refuse_truths(base.to_dict(), changes, where)
     try:
         return TypeAdapter(Recipe).validate_python(merged)
     except ValidationError as error:
         raise _as_recipe_error(error, where) from error
+
+
+def _refuse_truths(base: dict[str, Any], changes: dict[str, Any], where: str, above: str = "") -> None:
+    """Refuse true and false where a number belongs: they would count as 1 and 0."""
+    for key, value in changes.items():
+        known = base.get(key)
+        if isinstance(known, dict) and isinstance(value, dict):
+            _refuse_truths(known, value, where, f"{above}{key}.")
+        elif isinstance(value, bool) and key in base and not isinstance(known, bool):
+            raise RecipeError(f"{above}{key} is {str(value).lower()}, not a number or text", where=where)
 
 
 def _as_recipe_error(error: ValidationError, where: str) -> RecipeError:

@@ -38,7 +38,16 @@ from handful.storage.manifest import (
 )
 from handful.storage.outputs import LineWriter, atomic_lines
 
-__all__ = ["LineWriter", "Run", "atomic_lines", "fingerprint", "open_run", "read_jsonl", "read_manifest"]
+__all__ = [
+    "LineWriter",
+    "Run",
+    "atomic_lines",
+    "fingerprint",
+    "open_run",
+    "read_jsonl",
+    "read_manifest",
+    "refuse_links",
+]
 
 _STEPS = "steps"
 _ADAPTER = "adapter"

@@ -17,7 +17,14 @@ from handful.limits import MAX_INSTRUCTION_CHARS, MAX_LABEL_CHARS
 from handful.reading.frames import locate_examples_from
 from handful.reading.labels import Label, LabelsLike, LocatedLabel, check_labels, check_line, check_lines, labels_from
 from handful.reading.readers import Located, iter_texts
-from handful.reading.task_checks import check_known, check_shots, drop_repeats, leak_warnings
+from handful.reading.task_checks import (
+    attributes_from,
+    check_known,
+    check_shots,
+    drop_repeats,
+    is_leak_warning,
+    leak_warnings,
+)
 from handful.reading.task_file import read_task_file
 from handful.reading.task_template import task_template
 from handful.reading.wording import short
@@ -95,7 +102,7 @@ class Task:
             unlabeled_path=None if unlabeled is None else Path(unlabeled),
             source="Python",
             text_column=text_column,
-            attributes=tuple(Attribute(name, tuple(values)) for name, values in (attributes or {}).items()),
+            attributes=attributes_from(attributes or {}),
         )
         tests = None if test is None else locate_examples_from(test, **columns, name="test")
         return _checked(bare, rows, tests, {})
@@ -143,8 +150,14 @@ class Task:
             pool = sorted(texts[name])
             stream(seed, "sample", name).shuffle(pool)
             drawn.extend(Example(text, name) for text in pool[:shots_per_label])
-        held_out = [Located(row, f"test[{index}]") for index, row in enumerate(self.test or ())]
-        return replace(self, examples=tuple(drawn), warnings=tuple(leak_warnings(drawn, held_out)))
+        leaks = leak_warnings(drawn, _located(self.test or ()))
+        return replace(self, examples=tuple(drawn), warnings=tuple(leaks))
+
+    def tested_on(self, test: Sequence[Example]) -> Task:
+        """Return the task with other test texts, and warnings that are of these."""
+        others = [warning for warning in self.warnings if not is_leak_warning(warning)]
+        leaks = leak_warnings(self.examples, _located(test))
+        return replace(self, test=tuple(test), warnings=(*others, *leaks))
 
     def fingerprint(self) -> str:
         """Return a SHA-256 in hex of all that affects results: no name, source, warnings or unlabelled texts."""
@@ -225,6 +238,10 @@ def _checked(bare: Task, rows: Sequence[Located], test: Sequence[Located] | None
         next(iter_texts(bare.unlabeled_path, text_column=bare.text_column), None)
     held_out = None if test is None else tuple(row.example for row in test)
     return replace(bare, examples=examples, test=held_out, warnings=tuple(warnings))
+
+
+def _located(test: Sequence[Example]) -> list[Located]:
+    return [Located(row, f"test[{index}]") for index, row in enumerate(test)]
 
 
 def _default_instruction(text_name: str) -> str:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import yaml
 
 from handful import __version__
 from handful.cli.options import limit_test
+from handful.records import Example
 from handful.task import load_task
 from tests.commands import EXAMPLES, PROJECT, handful, start, write_task
 
@@ -102,12 +104,12 @@ def test_stages_one_by_one_give_what_run_gives() -> None:
     assert handful("run", "task.yaml", "--model", "scripted", "-o", "whole").code == 0
     there = {"generate": "candidates.jsonl", "filter": "training.jsonl", "train": "adapter", "evaluate": "results.json"}
     for index, (stage, output) in enumerate(there.items()):
-        assert not Path("run", output).exists()
+        assert stage == "filter" or not Path("run", output).exists()  # to write so much, one has to filter
         result = handful(stage, "task.yaml", *SCRIPTED)
         assert result.code == 0, result.err
         assert Path("run", output).exists()
         status = json.loads(handful("status", "run", "--json").out)
-        if stage != "generate":
+        if stage != "generate":  # which has all that filter has
             assert [name for name, done in status["done"].items() if done] == list(there)[: index + 1]
     for name in ("candidates.jsonl", "verdicts.jsonl", "training.jsonl", "adapter/SHA256SUMS"):
         assert Path("run", name).read_bytes() == Path("whole", name).read_bytes()
@@ -157,6 +159,11 @@ def test_status_while_a_run_is_going() -> None:
     assert read_manifest(Path("run"))["environment"]["versions"]["python"] == sys.version.split()[0]
 
 
+def test_a_run_that_only_wrote_says_so() -> None:
+    assert handful("generate", "task.yaml", *SCRIPTED).code == 0
+    assert "generate  done" in handful("status", "run").out
+
+
 def test_force_keeps_the_old_run() -> None:
     assert handful("filter", "task.yaml", *SCRIPTED).code == 0
     before = Path("run/candidates.jsonl").read_bytes()
@@ -191,6 +198,22 @@ def test_the_test_sample_depends_on_the_number_alone() -> None:
     assert small == limit_test(task, 3).test
     assert [task.test.index(row) for row in small] == sorted(task.test.index(row) for row in small)
     assert limit_test(task, 100) is task
+
+
+def test_warnings_are_of_the_texts_that_are_tested() -> None:
+    leaked = Example("the quick red fox runs", "alpha")
+    others = [Example(f"another red text {number}", "alpha") for number in range(40)]
+    task = replace(load_task("task.yaml"), warnings=("something else",))
+    task = task.tested_on([*others, leaked])
+    assert task.warnings == (
+        "something else",
+        "1 test text is also an example, first test[40]: 'the quick red fox runs'",
+    )
+    seen = {limit_test(task, number).warnings for number in range(1, 41)}
+    assert ("something else",) in seen
+    for number in range(1, 41):
+        small = limit_test(task, number)
+        assert len(small.warnings) == 1 + (leaked in (small.test or ()))
 
 
 def test_one_example_per_label_is_enough_for_a_judge_in_context() -> None:
@@ -254,6 +277,22 @@ def test_a_run_has_its_report_when_it_is_through() -> None:
     write_task(Path(), test=False)
     assert handful("train", "task.yaml", "--model", "scripted", "--run", "bare").code == 0
     assert "Nothing was measured" in Path("bare/report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("timings.json", '{"stages": true}'),
+        ("timings.json", '{"stages": {"x": {"seconds": 1, "units": "nan", "unit": "texts"}}}'),
+        ("results.json", '{"n_test": 3, "methods": [{"method": "ours"}]}'),
+    ],
+)
+def test_a_report_of_files_that_cannot_be_understood(name: str, content: str) -> None:
+    assert handful("run", "task.yaml", *SCRIPTED).code == 0
+    Path("run", name).write_text(content)
+    result = handful("report", "run")
+    assert result.code == 2
+    assert result.err.startswith("handful: run: the files of this run cannot be ")
 
 
 def test_report_of_what_is_no_run() -> None:

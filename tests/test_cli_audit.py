@@ -145,11 +145,13 @@ def test_a_run_at_work_is_reported_and_not_written_to() -> None:
         (("run", "--terms", "task.yaml"), "task.yaml:1: the axis 'name' has to be a mapping"),
         (("run", "--texts", "own.csv"), "own.csv: there is no such file"),
         (("run", "--texts", "examples.jsonl", "--text-column", "body"), "examples.jsonl:1: there is no column 'body'"),
+        (("run", "--texts", "header.csv"), "header.csv: there is no text in it. Leave out --texts"),
         (("run", "--most-swaps", "0"), "Invalid value for '--most-swaps'"),
     ],
 )
 def test_what_cannot_be_used_is_named(argv: tuple[str, ...], message: str) -> None:
     Path("empty").mkdir()
+    Path("header.csv").write_text("text\n")
     Path("binary.yaml").write_bytes(b"a: \0\n")
     Path("bomb.yaml").write_text("a: &a [x, x]\nb: [*a, *a]\n")
     Path("huge.yaml").write_text("a: [" + "x, " * 400_000 + "x]\n")

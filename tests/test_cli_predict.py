@@ -74,6 +74,25 @@ def test_a_column_of_another_name_is_told_how_to_read(run: Path) -> None:
     assert "say which one to read: --text-column" in result.err
 
 
+@pytest.mark.parametrize("ending", [".partial", ".partial.json", ".lock"])
+def test_an_input_named_as_a_file_that_is_needed_meanwhile_is_kept(run: Path, ending: str) -> None:
+    source = Path(f"out.csv{ending}")
+    source.write_bytes(Path("texts.csv").read_bytes())
+    result = handful("predict", run, source, "--format", "csv", "-o", "out.csv")
+    assert result.code == 2
+    assert f"the input {source} has a name that is needed while this is written" in result.err
+    assert source.read_bytes() == Path("texts.csv").read_bytes()
+
+
+def test_an_output_of_no_known_kind_is_refused_before_the_model_is_loaded(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("handful.classifier.Classifier.load", lambda *_, **__: pytest.fail("it was loaded"))
+    result = handful("predict", run, "texts.csv", "-o", "out.txt")
+    assert result.code == 2
+    assert "predictions are not written to files ending in .txt" in result.err
+
+
 def test_stdout_and_stdin(run: Path) -> None:
     piped = handful("predict", run, "-", stdin=Path("texts.csv").read_bytes())
     assert piped.code == 0, piped.err

@@ -102,7 +102,8 @@ def test_results_have_one_row_per_method(tmp_path: Path) -> None:
 def test_goes_as_far_as_asked(tmp_path: Path, until: Stage) -> None:
     outcome = run(tmp_path / "run", job_of(two_label_task(), RecordingEngine()), until=until)
     assert (tmp_path / "run" / "verdicts.jsonl").is_file()
-    assert (tmp_path / "run" / "training.jsonl").is_file() == (until != "generate") == bool(outcome.rows)
+    assert (tmp_path / "run" / "training.jsonl").is_file()
+    assert bool(outcome.rows) == (until != "generate")
     assert (tmp_path / "run" / "adapter").is_dir() == (until in {"train", "evaluate"})
     assert (outcome.results is not None) == (until == "evaluate")
 
@@ -256,6 +257,13 @@ def test_tally_counts_a_relabelled_text_under_its_new_label() -> None:
     tallies = tally(two_label_task(), candidates, verdicts)
     assert (tallies["good"].written, tallies["good"].kept) == (3, 1)
     assert (tallies["bad"].written, tallies["bad"].kept) == (0, 1)
+
+
+def test_a_limit_shorter_than_the_first_round_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 10_000, 100))
+    monkeypatch.setattr("handful.pipeline.time.monotonic", lambda: float(next(clock)))
+    job = job_of(two_label_task(), RecordingEngine(), "generate.max_seconds=0.001")
+    assert run(tmp_path / "run", job, until="filter").rows
 
 
 def test_out_of_time_stops_writing_between_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -433,3 +433,19 @@ def test_attributes_are_read_as_text(tmp_path: Path) -> None:
 def test_attributes_of_another_shape_are_named(tmp_path: Path, value: str) -> None:
     with pytest.raises(TaskError, match=r"task\.yaml:4"):
         load_task(with_attributes(tmp_path, value))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"length": "short"}, "the attribute 'length' has no list of values"),
+        ({"length": []}, "the attribute 'length' has no list of values"),
+        ({"length": [1]}, "the value 1 is not a string"),
+        ({" ": ["short"]}, "the attribute is empty"),
+        ({"length": ["a\nb"]}, "holds the control character U+000A"),
+    ],
+)
+def test_attributes_from_python_are_checked_as_those_of_a_file(attributes: Any, message: str) -> None:
+    with pytest.raises(TaskError) as refused:
+        Task.create("t", ["a", "b"], [("x", "a"), ("y", "b")], attributes=attributes)
+    assert message in str(refused.value)

@@ -19,7 +19,7 @@ from handful.errors import PromptTooLongError
 from handful.evaluation.evaluate import does_not_fit, result_row
 from handful.evaluation.metrics import chance_of
 from handful.progress import Progress, stop_if_asked
-from handful.run import Run, open_run
+from handful.run import Run, open_run, refuse_links
 from handful.task import Task
 
 _ANSWERS = {"log_probs", "pool_log_probs"}
@@ -87,6 +87,7 @@ def _measured_draw(
     """Measure the cells of one task and seed in their run directory."""
     job = cells[0].handful()
     done = []
+    refuse_links(directory.parent, directory.name)
     with open_run(directory, {"identity": job.identity(), "environment": environment()}, force=force) as own:
         own.publish_json("task", job.task.to_dict())
         draw = Draw(job, own, progress)

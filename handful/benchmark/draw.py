@@ -19,6 +19,9 @@ from handful.records import TrainingExample
 from handful.run import Run, fingerprint
 from handful.training_set import calibration_pool, real_rows, training_rows
 
+_MOST_CHARS = 100
+"""Of a name in a path: with what stands around it, file systems take 255 bytes."""
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -87,8 +90,8 @@ def oracle_directory(cell: Cell) -> Path:
 def plain_name(name: str) -> str:
     """Return a name that any file system takes, another one for every name.
 
-    >>> plain_name("trec"), plain_name("a b") == plain_name("a-b")
-    ('trec', False)
+    >>> plain_name("trec"), plain_name("a b") == plain_name("a-b"), len(plain_name("a" * 300))
+    ('trec', False, 109)
     """
-    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip(".-")
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip(".-")[:_MOST_CHARS]
     return plain if plain == name else f"{plain or 'x'}-{fingerprint(name)[:8]}"

@@ -119,7 +119,7 @@ def _check_left(job: Job, tasks: Sequence[Task]) -> None:
             raise TaskError(
                 f"the label {label!r} has {has} examples, an estimate leaves {left} of them, the judges need {least}",
                 where=job.task.source,
-                mend="Label one more, or judge in context: --set filter.judge=in_context.",
+                mend=f"Label one more, or judge without halves: {job.recipe.filter.one_shot_settings}.",
             )
 
 

@@ -52,8 +52,9 @@ class BenchmarkPlan:
         for method in self.methods:
             if method.peer is not None:
                 check_peer(method.peer, self.encoder)
-        recipes = [change_recipe(self.recipe, method.changes) for method in self.methods]
-        least = max(recipe.filter.least_shots for recipe in recipes)
+        filters = [change_recipe(self.recipe, method.changes).filter for method in self.methods]
+        strictest = max(filters, key=lambda recipe: recipe.least_shots)
+        least, otherwise = strictest.least_shots, f"judge without halves: {strictest.one_shot_settings}."
         for task in self.tasks:
             if not task.test:
                 mend = "Add `test: test.csv` to the task; `handful estimate` says what can be known without."
@@ -61,10 +62,10 @@ class BenchmarkPlan:
             written_from = [method.shots for method in self.methods if method.trained_on == "real_and_synthetic"]
             fewest = min((shots for shots in written_from if isinstance(shots, int)), default=least)
             if fewest < least:
-                mend = f"Write {least} or more, or judge in context: --set filter.judge=in_context."
+                mend = f"Write {least} or more, or {otherwise}"
                 raise TaskError(f"the judges need {least} examples per label", where="--methods", mend=mend)
             if self.shots_per_label is not None and self.shots_per_label < least:
-                mend = "Draw more, or judge in context: --set filter.judge=in_context."
+                mend = f"Draw more, or {otherwise}"
                 raise TaskError(f"the judges need {least} examples per label", where="--shots-per-label", mend=mend)
             task.require_shots(self.shots_per_label or least)
             for shots in sorted({method.shots for method in self.methods if isinstance(method.shots, int)}):

@@ -123,14 +123,19 @@ def execute(argv: Sequence[str]) -> int:
 
 def _stopped(message: str, argv: Sequence[str]) -> int:
     resumed = [*argv, "--resume"] if _is_unresumed_prediction(argv) else argv
-    again = "Begin anew, with the same texts" if "predict" in argv and _STDIN in argv else "Go on with"
-    tell_error(f"{message.rstrip('.')}. {again}:\n  {shlex.join(['handful', *resumed])}")
+    said, again = message.rstrip("."), "Go on with"
+    if "predict" in argv and (_STDIN in argv or not _is_into_file(argv)):
+        said, again = "stopped", "Begin anew, with the same texts"
+    tell_error(f"{said}. {again}:\n  {shlex.join(['handful', *resumed])}")
     return STOPPED
 
 
 def _is_unresumed_prediction(argv: Sequence[str]) -> bool:
-    into_file = any(arg.startswith(("-o", "--output=")) or arg == "--output" for arg in argv)
-    return "predict" in argv and into_file and "--resume" not in argv and _STDIN not in argv
+    return "predict" in argv and _is_into_file(argv) and "--resume" not in argv and _STDIN not in argv
+
+
+def _is_into_file(argv: Sequence[str]) -> bool:
+    return any(arg.startswith(("-o", "--output=")) or arg == "--output" for arg in argv)
 
 
 def _unforeseen(error: Exception, argv: Sequence[str], settings: Settings) -> int:

@@ -95,7 +95,10 @@ def _further_texts(options: AuditOptions) -> list[str]:
 
     if options.texts is None:
         return []
-    return [text for _, text in iter_texts(options.texts, text_column=options.text_column)]
+    found = [text for _, text in iter_texts(options.texts, text_column=options.text_column)]
+    if not found:
+        raise DataError("there is no text in it", where=str(options.texts), mend="Leave out --texts, or add texts.")
+    return found
 
 
 def _with_swaps(

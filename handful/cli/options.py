@@ -8,7 +8,7 @@ import inspect
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
 
@@ -83,7 +83,7 @@ class TaskOptions(RecipeOptions):
         except TaskError as error:
             why = (
                 f"Recipe {recipe.name!r} shows its judge half of a label's examples at a time; with one example per "
-                "label, pass --set filter.judge=in_context."
+                f"label, pass {recipe.filter.one_shot_settings}."
             )
             raise TaskError(error.message, where=error.where, mend=f"{error.mend} {why}") from None
         return task
@@ -168,7 +168,7 @@ def limit_test(task: Task, limit: int) -> Task:
     if limit >= len(texts):
         return task
     places = sorted(stream(0, "test-limit", limit).sample(range(len(texts)), limit))
-    return replace(task, test=tuple(texts[place] for place in places))
+    return task.tested_on([texts[place] for place in places])
 
 
 def named_task(name: str, data: Path | None) -> Task:

@@ -116,6 +116,9 @@ def _first_checked(rows: Rows) -> Rows:
 
 
 def _check_output(options: PredictOptions) -> None:
+    from handful.prediction_files import output_format
+    from handful.storage.outputs import WORKING_ENDINGS
+
     if options.resume and (options.output is None or options.source == "-"):
         what = "standard output" if options.output is None else "standard input"
         raise DataError(f"{what} cannot be resumed", where="--resume", mend="Name files for input and output.")
@@ -129,6 +132,11 @@ def _check_output(options: PredictOptions) -> None:
     source = Path(options.source)
     if options.source != "-" and source.exists() and options.output.exists() and options.output.samefile(source):
         raise RunError("this is the input file", where=where, mend="Name another file for the predictions.")
+    name = options.output.absolute().name
+    if source.absolute() in {options.output.absolute().with_name(name + ending) for ending in WORKING_ENDINGS}:
+        message = f"the input {options.source} has a name that is needed while this is written"
+        raise RunError(message, where=where, mend="Rename the input, or name another file for the predictions.")
+    output_format(options.output, options.output_format)
 
 
 def _written(options: PredictOptions, directory: Path, classifier: Classifier, rows: Rows, watch: Watch) -> Written:

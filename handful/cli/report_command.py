@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from handful.cli.console import say
+from handful.errors import RunError
 
 if TYPE_CHECKING:
     from handful.cli.watching import Watch
@@ -24,7 +25,15 @@ def _report(run: Annotated[Path, typer.Argument(help="The directory of a run or 
     from handful.run import open_run, read_manifest
 
     with open_run(run, read_manifest(run)) as opened:
-        say(f"Report: {_written(opened)}")
+        try:
+            written = _written(opened)
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            # Files of another version, or that were changed by hand, may lack anything or hold anything.
+            why = " ".join(str(error).split())[:200]
+            message = f"the files of this run cannot be made into a page: {type(error).__name__}: {why}"
+            mend = "Was it written by another version of handful? Give the run's command again."
+            raise RunError(message, where=str(run), mend=mend) from error
+        say(f"Report: {written}")
 
 
 def _written(run: Run) -> Path:

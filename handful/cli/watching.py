@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,6 +111,12 @@ class Watch:
 
     def stop_requested(self) -> bool:
         """See `Progress.stop_requested`."""
+        stage = self._stage
+        if self._stop.requested and stage.done:
+            # Whoever asks will stop: what the stage has done until now would never be counted.
+            self._record(stage)
+            began = dataclasses.replace(stage, done=0, skipped=stage.done + stage.skipped, started=time.monotonic())
+            self._stage = began
         return self._stop.requested
 
     def _record(self, stage: Stage) -> None:

@@ -116,8 +116,14 @@ RUN_METHODS = tuple(METHODS[name] for name in ("zero_shot", "in_context", "lora_
 
 
 def methods_of(specs: str) -> tuple[Method, ...]:
-    """Return the methods of a comma-separated list of specs, each once; see `method_of`."""
-    found = [method_of(spec) for spec in re.findall(r"(?:[^,\[]|\[[^\]]*\]?)+", specs)]
+    """Return the methods of a comma-separated list of specs, each once; see `method_of`.
+
+    Raises:
+        RecipeError: There is none, or one is not usable.
+    """
+    found = [method_of(spec) for spec in re.findall(r"(?:[^,\[]|\[[^\]]*\]?)+", specs) if spec.strip()]
+    if not found:
+        raise RecipeError("no method is named", where="--methods", mend=f"The methods are {listing(METHODS)}.")
     return tuple({method.key: method for method in found}.values())
 
 
@@ -150,6 +156,9 @@ def method_of(spec: str) -> Method:
     for first in [change for change in changes if change.startswith(_FIRST)]:
         changes.remove(first)
         method = dataclasses.replace(method, first_synthetic=_first(method, first.removeprefix(_FIRST).strip()))
+    count = next((change for change in changes if _is_count(change)), None)
+    if count is not None and method.trained_on != "real_and_synthetic":
+        raise _tuned_on_none(method, count)
     return dataclasses.replace(
         method, changes=tuple(_N + change if _is_count(change) else change for change in changes)
     )
@@ -178,16 +187,20 @@ def _seeds(method: Method, seeds: str) -> int:
 
 def _first(method: Method, count: str) -> int:
     if method.trained_on != "real_and_synthetic":
-        message = f"{method.name} is tuned on no synthetic examples"
-        raise RecipeError(message, where="--methods", mend=f"Write {method.name} without {_FIRST}{short(count)}.")
+        raise _tuned_on_none(method, f"{_FIRST}{short(count)}")
     if not _is_count(count):
         mend = f"Write {method.name}[{_FIRST}50] for the first 50 that were kept for each label."
         raise RecipeError(f"{short(count)} is no number of examples", where="--methods", mend=mend)
     return int(count)
 
 
+def _tuned_on_none(method: Method, written: str) -> RecipeError:
+    message = f"{method.name} is tuned on no synthetic examples"
+    return RecipeError(message, where="--methods", mend=f"Write {method.name} without {written}.")
+
+
 def _is_count(text: str) -> bool:
-    return text.isascii() and text.isdigit() and int(text) > 0
+    return re.fullmatch(r"0*[1-9][0-9]{0,8}", text) is not None
 
 
 ORACLE = method_of(f"lora_real:{FULL}")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from handful.errors import DataError, TaskError
+from handful.limits import MAX_LABEL_CHARS
+from handful.reading.labels import check_line
 from handful.reading.readers import Located
 from handful.reading.wording import did_you_mean, listing, short
-from handful.records import Example
+from handful.records import Attribute, Example
 
 
 def same_text(text: str) -> str:
@@ -64,6 +68,31 @@ def leak_warnings(examples: Iterable[Example], test: Iterable[Located]) -> list[
         return []
     what = "test text is also an example" if len(leaked) == 1 else "test texts are also examples"
     return [f"{len(leaked)} {what}, first {leaked[0].where}: {short(leaked[0].example.text)}"]
+
+
+def is_leak_warning(warning: str) -> bool:
+    """Return whether a warning is one of `leak_warnings`."""
+    return re.match(r"\d+ test texts? (is|are) also ", warning) is not None
+
+
+def attributes_from(attributes: Mapping[str, Any]) -> tuple[Attribute, ...]:
+    """Return what a user gave in Python as attributes.
+
+    Raises:
+        TaskError: One has no list of values, or a name or value is no clean line.
+    """
+    found = []
+    for name, values in attributes.items():
+        if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+            mend = "Give {'length': ['one short sentence', 'a paragraph']}."
+            raise TaskError(f"the attribute {short(name)} has no list of values", where="attributes", mend=mend)
+        for line, what in ((name, "attribute"), *((value, "value") for value in values)):
+            if not isinstance(line, str):
+                mend = "Give names and values as strings."
+                raise TaskError(f"the {what} {short(line)} is not a string", where="attributes", mend=mend)
+            check_line(line, what, "attributes", MAX_LABEL_CHARS)
+        found.append(Attribute(name, tuple(values)))
+    return tuple(found)
 
 
 def check_shots(examples: Iterable[Example], names: Sequence[str], least: int, where: str) -> None:

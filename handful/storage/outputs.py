@@ -13,6 +13,8 @@ from handful.errors import RunError
 from handful.storage.files import explained, locked, remove, rename_synced, sync_directory, write_atomic, write_synced
 from handful.storage.jsonl import decode
 
+WORKING_ENDINGS = (".partial", ".partial.json", ".lock")
+"""Of the files that stand beside an output until it is whole; what has such a name is overwritten."""
 _log = logging.getLogger(__name__)
 
 

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,26 @@ def published(directory: Path) -> dict[str, Any]:
     return {"rows": [{key: value for key, value in row.items() if key not in timed} for row in rows]}
 
 
+def test_a_draw_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    plan, elsewhere = plan_of("zero_shot", seeds=1), tmp_path / "elsewhere"
+    measure(plan, tmp_path / "bench")
+    draw = tmp_path / "bench" / draw_directory(next(plan.cells()))
+    shutil.rmtree(draw)
+    elsewhere.mkdir()
+    draw.symlink_to(elsewhere)
+    with pytest.raises(RunError, match="is a link"):
+        measure(plan, tmp_path / "bench")
+    assert not list(elsewhere.iterdir())
+
+
+def test_a_method_may_have_a_name_that_no_file_may_have(tmp_path: Path) -> None:
+    settings = [f"train.{key}" for key in ("epochs=1", "lora_dropout=0.1", "lora_rank=4", "lora_alpha=16")]
+    spec = f"lora_real[{','.join([*settings * 4, 'train.weight_decay=0.01'])}]"
+    assert len(spec) > 255
+    (result,) = measure(plan_of(f"lora_synthetic,{spec}", seeds=1), tmp_path / "bench")
+    assert [summary.spec for summary in result.summaries] == ["lora_synthetic", spec]
+
+
 def test_every_cell_is_measured_and_every_calibration_has_its_row(tmp_path: Path) -> None:
     (result,) = measure(plan_of(), tmp_path / "bench")
     rows = published(tmp_path / "bench")["rows"]
@@ -97,7 +118,9 @@ def test_a_method_can_have_fewer_seeds(tmp_path: Path) -> None:
 def test_the_whole_training_set_is_passed_as_often_as_asked(tmp_path: Path) -> None:
     """Whatever bounds the recipe's steps."""
     engine = RecordingEngine()
-    plan = plan_of("lora_real:full", engine=engine, full_epochs=9, recipe=small_recipe("train.max_steps=2"))
+    plan = plan_of(
+        "lora_real:full", engine=engine, full_epochs=9, recipe=small_recipe("train.min_steps=0", "train.max_steps=2")
+    )
     measure(plan, tmp_path / "bench")
     steps_per_epoch = math.ceil(len(two_label_task().examples) / plan.recipe.train.batch_size)
     assert engine.trained == [9 * steps_per_epoch]

@@ -51,6 +51,11 @@ def test_titles_say_how_many_examples() -> None:
     assert method_of("lora_synthetic[50,train.epochs=3]").titled(4, 50) == "ours (4 + 50), train.epochs=3"
 
 
+def test_a_list_of_nothing_is_named() -> None:
+    with pytest.raises(RecipeError, match="no method is named"):
+        methods_of(" , ")
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
@@ -66,6 +71,9 @@ def test_titles_say_how_many_examples() -> None:
         ("lora_real:4@0", "no number of seeds"),
         ("lora_real@3:4", "no number of seeds"),
         ("lora_real[first=2]", "tuned on no synthetic examples"),
+        ("lora_real[50]", "Write lora_real without 50."),
+        ("tfidf[50]", "tuned on no synthetic examples"),
+        (f"lora_real:{'9' * 5000}", "no number of examples"),
         ("lora_synthetic[first=0]", "no number of examples"),
         ("lora_synthetic[first=]", "no number of examples"),
         ("lora_real[", "there is no method"),
