@@ -16,8 +16,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from handful.encoding import ControlTokens
-from handful.errors import AdapterError
+from handful.errors import AdapterError, TaskError
 from handful.prompts import Segment, classification_prefix, classification_prompt, targets
+from handful.reading.labels import Label, LocatedLabel, check_labels
 from handful.recipe import Recipe
 from handful.records import Example
 from handful.storage.directories import verify_directory
@@ -133,17 +134,31 @@ def read_classifier(directory: Path) -> ClassifierSpec:
             )
         known = {field.name: values[field.name] for field in dataclasses.fields(ClassifierSpec) if field.name in values}
         spec = TypeAdapter(ClassifierSpec).validate_python(known)
-        if not 2 <= len(spec.labels) == len(spec.targets) == len(spec.shift or spec.labels):
-            raise ValueError("labels, targets and shift do not fit each other")
+        _check(spec)
         return spec
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, TaskError) as error:
         raise AdapterError(f"damaged {SPEC_FILE}: {_first_line(error)}", where=str(directory), mend=_REMAKE) from error
+
+
+def _check(spec: ClassifierSpec) -> None:
+    """Check that a spec, which may be a stranger's, can be used and shown; raises ValueError or TaskError."""
+    if not 2 <= len(spec.labels) == len(spec.targets) == len(spec.shift or spec.labels):
+        raise ValueError("labels, targets and shift do not fit each other")
+    check_labels([LocatedLabel(Label(label), SPEC_FILE) for label in spec.labels], SPEC_FILE)
+    if len(set(spec.targets)) < len(spec.targets) or not all(spec.targets):
+        raise ValueError("two labels have the same target, or one has none")
+    if not any(segment.text for segment in spec.prefix):
+        raise ValueError("the prompt is empty")
+    if spec.max_text_tokens < 1 or (spec.layers is not None and spec.layers < 1):
+        raise ValueError("max_text_tokens and layers must be at least 1")
 
 
 def _first_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    if isinstance(error, TaskError):
+        return error.message
     return repr(error)[:200]
 
 

@@ -113,7 +113,7 @@ def load_paper_set(name: str, root: str | Path | None = None, *, test_split: Lit
     _paper_set(name)
     root = root or os.environ.get("HANDFUL_DATA")
     if not root:
-        mend = "Set HANDFUL_DATA to the folder that holds the sets, or pass root."
+        mend = "Set HANDFUL_DATA to the folder that holds the sets, or name it with --data."
         raise DataError("it is not known where the sets are", where=name, mend=mend)
     folder = Path(root) / name
     return _task(name, *(folder / f"{split}.csv" for split in ("train", test_split)), source=str(folder))

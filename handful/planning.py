@@ -19,6 +19,7 @@ from handful.records import TrainingExample
 from handful.task import Task
 from handful.training_plan import TrainingPlan
 from handful.training_set import POOL_TEXTS
+from handful.words import count_words
 
 TOKENS_PER_WORD = 1.3
 """English text in byte-level BPE vocabularies of about 50,000 tokens; other languages and code need more."""
@@ -76,7 +77,7 @@ def make_plan(task: Task, recipe: Recipe) -> Plan:
     """Return what a run of a task will do."""
     batches = plan_round(0, dict.fromkeys(task.label_names, Tally()), recipe)
     candidates = sum(batch.n_candidates for batch in batches)
-    words = [len(example.text.split()) for example in task.examples]
+    words = [count_words(example.text) for example in task.examples]
     most = recipe.prompt.max_text_tokens
     text_tokens = max(1.0, sum(min(most, TOKENS_PER_WORD * own) for own in words) / len(words))
     limits = recipe.generate
@@ -92,7 +93,7 @@ def make_plan(task: Task, recipe: Recipe) -> Plan:
     trained_tokens = step_tokens * recipe.train.lora_layer_share
     judge_steps, judge_tokens = _judge_tuning(task, recipe)
     pool = min(candidates, POOL_TEXTS)
-    label_tokens = sum(max(0.0, TOKENS_PER_WORD * len(own.split()) - 1) for own in task.verbalizers.values())
+    label_tokens = sum(max(0.0, TOKENS_PER_WORD * count_words(own) - 1) for own in task.verbalizers.values())
     labelled = recipe.filter.judges * candidates + _measured_texts(task, pool)
     seconds = (
         candidates * text_tokens / WRITTEN_TOKENS_PER_SECOND
@@ -146,7 +147,7 @@ def _judge_prompt_tokens(task: Task, recipe: Recipe) -> float:
 
 def _tokens(segments: Sequence[Segment], recipe: Recipe) -> float:
     """Return how many tokens segments have, examples cut as they are when they are read."""
-    lengths = [(TOKENS_PER_WORD * len(segment.text.split()), segment.is_example) for segment in segments]
+    lengths = [(TOKENS_PER_WORD * count_words(segment.text), segment.is_example) for segment in segments]
     most = recipe.prompt.max_text_tokens
     return sum(min(most, length) if is_example else length for length, is_example in lengths)
 

@@ -6,19 +6,20 @@ import csv
 import hashlib
 import io
 import json
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Literal, Protocol
 
-from handful.errors import AdapterError, DataError
+from handful.errors import AdapterError, DataError, RunError
 from handful.progress import Progress, stop_if_asked
 from handful.records import Prediction
 from handful.run import fingerprint
 from handful.storage.directories import SUMS
-from handful.storage.files import explained
-from handful.storage.manifest import MANIFEST
+from handful.storage.files import explained, read_bytes
+from handful.storage.manifest import MANIFEST, read_manifest
 from handful.storage.outputs import atomic_lines
 
 OutputFormat = Literal["csv", "tsv", "jsonl"]
@@ -59,10 +60,13 @@ def classifier_directory(path: Path) -> Path:
     """Return the classifier directory of a path that is one, or is a run directory that holds one.
 
     Raises:
-        AdapterError: The run has no classifier yet.
+        AdapterError: The run has no classifier yet, or is a benchmark.
     """
     if not (path / MANIFEST).is_file():
         return path
+    if not (path / "adapter").is_dir() and "benchmark" in read_manifest(path)["identity"]:
+        mend = "Make a classifier with `handful run`."
+        raise AdapterError("a benchmark or estimate keeps no classifier", where=str(path), mend=mend)
     if not (path / "adapter").is_dir():
         mend = "Give the run's command again; it goes on where it stopped."
         raise AdapterError("this run has no classifier yet", where=str(path), mend=mend)
@@ -89,16 +93,16 @@ def output_format(path: Path | None, asked: OutputFormat | None) -> OutputFormat
 
 
 def prediction_identity(source: Path, classifier: Path, *options: object) -> str:
-    """Return the fingerprint of all that decides the rows of an output file.
+    """Return the fingerprint of all that decides the rows of an output file, but for what its input holds.
+
+    A row that stopped a prediction may be mended before it goes on: those before it are compared when they are skipped.
 
     Raises:
-        RunError: The input cannot be read.
+        RunError: The classifier cannot be read.
     """
-    with explained(source):
-        state = source.stat()
     with explained(classifier):
-        sums = hashlib.sha256((classifier / SUMS).read_bytes()).hexdigest()
-    return fingerprint([str(source.absolute()), state.st_size, state.st_mtime_ns, sums, list(options)])
+        sums = hashlib.sha256(read_bytes(classifier / SUMS)).hexdigest()
+    return fingerprint([str(source.absolute()), sums, list(options)])
 
 
 def predict_to_file(
@@ -117,15 +121,47 @@ def predict_to_file(
         HandfulError: A row is not usable, the disk is full, or what is to be resumed is of another input.
         Interrupted: The progress asked to stop; finished chunks are kept for `resume`.
     """
-    cut = 0
+    cut, read = 0, _Read(rows)
     with atomic_lines(path, identity, header=header(predictor.labels, written_as), resume=resume) as writer:
         if writer.rows:
-            progress.skip(sum(1 for _ in islice(rows, writer.rows)))
-        for chunk in predictor.predict_stream(rows, on_progress=progress.advance):
-            writer.commit(encode_predictions(chunk, written_as), len(chunk))
+            skipped = sum(1 for _ in islice(read, writer.rows))
+            if read.digest_of(skipped) != writer.input_digest:
+                raise RunError(
+                    f"the first {writer.rows:,} rows of the input are others than those that were answered",
+                    where=str(writer.partial),
+                    mend="Leave out --resume to start anew",
+                )
+            progress.skip(skipped)
+        for chunk in predictor.predict_stream(read, on_progress=progress.advance):
+            writer.commit(encode_predictions(chunk, written_as), len(chunk), read.digest_of(len(chunk)))
             cut += sum(prediction.cut for prediction in chunk)
             stop_if_asked(progress)
         return Written(writer.rows, cut)
+
+
+class _Read:
+    """Rows as they are read, with what identifies all up to each: they are answered later, chunk by chunk."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._hash = hashlib.sha256()
+        self._digests: deque[str] = deque()
+
+    def __iter__(self) -> Rows:
+        return self
+
+    def __next__(self) -> tuple[str, str]:
+        row = next(self._rows)
+        self._hash.update(json.dumps(row).encode())
+        self._digests.append(self._hash.hexdigest())
+        return row
+
+    def digest_of(self, count: int) -> str:
+        """Return what identifies all rows up to the end of the next `count`."""
+        digest = ""
+        for _ in range(count):
+            digest = self._digests.popleft()
+        return digest
 
 
 def predict_to_stream(

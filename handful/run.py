@@ -179,7 +179,7 @@ class Run:
 
     def _adapter_state(self) -> dict[str, str]:
         with files.explained(self.adapter_dir):
-            return {SUMS: hashlib.sha256((self.adapter_dir / SUMS).read_bytes()).hexdigest()}
+            return {SUMS: hashlib.sha256(files.read_bytes(self.adapter_dir / SUMS)).hexdigest()}
 
     def write_adapter(self, contents: Mapping[str, bytes]) -> None:
         """Replace the classifier directory at once; `write_directory_atomic` says what it raises."""
@@ -244,7 +244,7 @@ def _read_step(path: Path) -> list[dict[str, Any]] | None:
     if not path.exists():
         return None
     with files.explained(path):
-        data = path.read_bytes()
+        data = files.read_bytes(path)
     body = data[: data.rfind(b"\n", 0, -1) + 1]
     try:
         rows = [decode(line) for line in body.split(b"\n")[:-1]]
@@ -258,7 +258,7 @@ def _read_step(path: Path) -> list[dict[str, Any]] | None:
 
 def _read_checkpoint(path: Path) -> bytes | None:
     with files.explained(path):
-        sealed = path.read_bytes()
+        sealed = files.read_bytes(path)
     return sealed[32:] if hashlib.sha256(sealed[32:]).digest() == sealed[:32] else None
 
 

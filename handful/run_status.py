@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from handful.errors import AdapterError, RunError
 from handful.run import read_jsonl, read_manifest
 from handful.storage.directories import verify_directory
+from handful.storage.files import read_bytes
 from handful.storage.jsonl import decode, encode, read_json
 from handful.storage.manifest import LOCK
 
@@ -126,11 +127,11 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 def _holder(directory: Path) -> dict[str, Any] | None:
     try:
-        holder: dict[str, Any] = decode((directory / f"{LOCK}.json").read_bytes())
+        holder: dict[str, Any] = decode(read_bytes(directory / f"{LOCK}.json"))
         # A killed process leaves this file behind.
         holder["since"]
         gone = holder["host"] == socket.gethostname() and not _is_alive(int(holder["pid"]))
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, OverflowError):
         return None
     return None if gone else holder
 

@@ -36,3 +36,13 @@ def _character_pattern() -> re.Pattern[str]:
 def is_character(word: str) -> bool:
     """Return whether a word is a character of a script without spaces."""
     return _character_pattern().match(word) is not None
+
+
+def count_words(text: str) -> int:
+    """Return how many words there are between spaces, and characters of scripts without spaces.
+
+    >>> count_words("so it is"), count_words("今天天气 ok")
+    (3, 5)
+    """
+    spaced = _character_pattern().sub(" ", text)
+    return len(spaced.split()) + len(_character_pattern().findall(text))

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -366,7 +367,8 @@ def test_many_examples_need_a_number_to_draw() -> None:
 
 def test_a_paper_set_that_is_not_there() -> None:
     assert fails("run", "trec", "--model", "scripted") == (
-        "trec: it is not known where the sets are. Set HANDFUL_DATA to the folder that holds the sets, or pass root."
+        "trec: it is not known where the sets are. "
+        "Set HANDFUL_DATA to the folder that holds the sets, or name it with --data."
     )
     assert fails("run", "trec", "--data", "sets") == "sets/trec/train.csv: there is no such file. Check the path."
     assert fails("run", "trecc") == "trecc: there is no such file. Did you mean 'trec'?"
@@ -452,10 +454,44 @@ def test_a_run_directory_that_is_a_file(made: Path) -> None:
 def test_a_damaged_manifest(made: Path) -> None:
     before = kept(made)
     _write("run/manifest.json", "{")
-    message = "run/manifest.json: damaged. Use another directory, or pass --force to start anew"
+    message = "run/manifest.json: damaged. Give another directory, or make this one anew with --force"
     assert fails(*RUN) == message
     assert fails("status", "run") == message
     assert kept(made) == before
+
+
+def test_a_run_of_another_version(made: Path) -> None:
+    manifest = json.loads((made / "manifest.json").read_text())
+    (made / "manifest.json").write_text(json.dumps({**manifest, "format": 2}))
+    for command in (RUN, ("status", "run"), ("report", "run"), ("audit", "run")):
+        assert "run: a run of another version of handful (format 2, this one reads 1)" in fails(*command)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "timings.json", "results.json", "adapter/SHA256SUMS"])
+def test_a_pipe_in_a_run_directory_does_not_hang(made: Path, name: str) -> None:
+    (made / name).unlink()
+    os.mkfifo(made / name)
+    for command in ("status", "report"):
+        process = start(command, "run", cwd=Path.cwd())
+        _, err = process.communicate(timeout=60)
+        assert process.returncode in {0, 2}, err
+
+
+def test_a_lock_that_names_no_process(made: Path) -> None:
+    holder = {"pid": 10**21, "host": socket.gethostname(), "since": "now"}
+    (made / ".handful.lock.json").write_text(json.dumps(holder))
+    assert handful("status", "run").code == 0
+
+
+def test_paths_that_no_file_can_have() -> None:
+    long = "x" * 300
+    for command in (
+        ("status", long),
+        ("report", long),
+        ("predict", long, "t.csv"),
+        ("check", "task.yaml", "--recipe", long),
+    ):
+        assert "File name too long" in fails(*command) or "unknown recipe" in fails(*command)
 
 
 def test_a_run_directory_in_use(made: Path) -> None:
@@ -600,12 +636,28 @@ def test_resuming_with_another_input(made: Path) -> None:
     assert not Path("out.csv").exists()
     assert Path("out.csv.partial").read_bytes().count(b"\n") == 1 + 1024
     partial = Path("out.csv.partial").read_bytes()
-    _write("many.jsonl", "\n".join(rows) + "\n")
+    _write("many.jsonl", "\n".join(['{"text": "another"}', *rows[1:]]) + "\n")
     assert fails("predict", "run", "many.jsonl", "-o", "out.csv", "--resume") == (
-        "out.csv.partial: the input, the classifier or an option has changed since these rows were written. "
+        "out.csv.partial: the first 1,024 rows of the input are others than those that were answered. "
         "Leave out --resume to start anew"
     )
+    _write("other.jsonl", "\n".join(rows) + "\n")
+    assert fails("predict", "run", "other.jsonl", "-o", "out.csv", "--resume") == (
+        "out.csv.partial: the input's name, the classifier or an option has changed since these rows were written. "
+        "Leave out --resume to start anew"
+    )
+    _write("many.jsonl", "\n".join(rows[:1000]) + "\n")
+    assert "the first 1,024 rows of the input are others" in fails(
+        "predict", "run", "many.jsonl", "-o", "out.csv", "--resume"
+    )
     assert Path("out.csv.partial").read_bytes() == partial
+    # The row that stopped it, mended: what was answered is not answered again.
+    _write("many.jsonl", "\n".join([*rows, json.dumps({"text": "mended"})]) + "\n")
+    resumed = handful("predict", "run", "many.jsonl", "-o", "out.csv", "--resume")
+    assert resumed.code == 0, resumed.err
+    assert Path("out.csv").read_bytes().startswith(partial)
+    assert handful("predict", "run", "many.jsonl", "-o", "anew.csv").code == 0
+    assert Path("anew.csv").read_bytes() == Path("out.csv").read_bytes()
 
 
 def test_initialising_badly() -> None:
@@ -622,6 +674,15 @@ def test_initialising_badly() -> None:
         "one.csv: there is one label, 'x'. Give at least two labels to choose from."
     )
     assert not Path("new.yaml").exists()
+    before = Path("examples.csv").read_bytes()
+    assert fails("init", "examples.csv", "-o", "examples.csv", "--force") == (
+        "examples.csv: this is the file of examples. Name another file for the task."
+    )
+    assert Path("examples.csv").read_bytes() == before
+    assert fails("init", "examples.csv", "-o", ".", "--force") == (
+        ".: this is a folder. Name the task file to write in it."
+    )
+    assert fails("init", "-", "-o", "new.yaml").startswith("-: a task cannot be made of standard input.")
 
 
 def test_commands_that_are_none() -> None:

@@ -111,6 +111,13 @@ Damage = Callable[[Path], object]
         (lambda d: rewrite(d, changed(d, max_text_tokens="x")), "damaged handful.json: max_text_tokens"),
         (lambda d: rewrite(d, changed(d, shift=[0.5])), "do not fit each other"),
         (lambda d: rewrite(d, changed(d, prefix=[{"text": 5}])), "damaged handful.json: prefix.0.text"),
+        (lambda d: rewrite(d, changed(d, labels=["\x1b]0;x\x07", "b"])), "holds the control character U.001B"),
+        (lambda d: rewrite(d, changed(d, labels=["a", "a"])), "the label 'a' is given twice"),
+        (lambda d: rewrite(d, changed(d, targets=[" a", " a"])), "two labels have the same target"),
+        (lambda d: rewrite(d, changed(d, targets=["", " a"])), "or one has none"),
+        (lambda d: rewrite(d, changed(d, prefix=[])), "the prompt is empty"),
+        (lambda d: rewrite(d, changed(d, max_text_tokens=-5)), "max_text_tokens and layers must be at least 1"),
+        (lambda d: rewrite(d, changed(d, layers=0)), "max_text_tokens and layers must be at least 1"),
         (lambda d: rewrite(d, '{"format_version": 99, "versions": {"handful": "9.9"}}'), r"newer handful \(9.9\)"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -91,6 +92,34 @@ def test_an_output_of_no_known_kind_is_refused_before_the_model_is_loaded(
     result = handful("predict", run, "texts.csv", "-o", "out.txt")
     assert result.code == 2
     assert "predictions are not written to files ending in .txt" in result.err
+
+
+def test_no_file_takes_the_place_of_a_pipe_or_of_the_input(run: Path) -> None:
+    os.mkfifo("pipe.csv")
+    result = handful("predict", run, "texts.csv", "-o", "pipe.csv")
+    assert result.code == 2
+    assert "pipe.csv: this is a pipe or a device" in result.err
+    assert Path("pipe.csv").is_fifo()
+    command = [sys.executable, "-m", "handful", "predict", str(run), "-", "-o", "texts.csv"]
+    before = Path("texts.csv").read_bytes()
+    with Path("texts.csv").open("rb") as stdin:
+        done = subprocess.run(
+            command, stdin=stdin, env={**os.environ, "PYTHONPATH": str(PROJECT)}, capture_output=True, check=False
+        )
+    assert done.returncode == 2
+    assert b"this is the input file" in done.stderr
+    assert Path("texts.csv").read_bytes() == before
+
+
+def test_a_benchmark_has_no_classifier() -> None:
+    write_task(Path())
+    methods = ("--methods", "zero_shot", "--seeds", "1")
+    assert handful("benchmark", "task.yaml", "--model", "scripted", "-o", "bench", *methods).code == 0
+    result = handful("predict", "bench", "texts.csv")
+    assert (result.code, result.err) == (
+        2,
+        "handful: bench: a benchmark or estimate keeps no classifier. Make a classifier with `handful run`.\n",
+    )
 
 
 def test_stdout_and_stdin(run: Path) -> None:

@@ -88,3 +88,11 @@ def test_the_pool_is_read_up_to_its_limit_and_half_of_the_layers_take_half_of_a_
     more, most = (dataclasses.replace(recipe, filter=untuned, generate=generate) for generate in sizes)
     measured = [make_plan(task(test=1), r).minutes - make_plan(task(), r).minutes for r in (more, most)]
     assert measured[0] == pytest.approx(measured[1])
+
+
+def test_characters_of_scripts_without_spaces_count_as_words() -> None:
+    long = "今天天气很好" * 100
+    rows = [(f"{long}{label}{n}", f"l{label}") for label in range(2) for n in range(4)]
+    plan = make_plan(Task.create("t", None, rows), PRESETS["default"])
+    assert plan.cut_examples == 8
+    assert "8 examples are probably longer than 512 tokens" in warnings_of(plan, PRESETS["default"])[0]

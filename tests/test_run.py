@@ -303,7 +303,7 @@ def test_a_damaged_manifest_is_named_and_force_moves_it_away(tmp_path: Path) -> 
         with pytest.raises(RunError) as caught:
             pipeline(tmp_path / "run")
         assert str(caught.value) == (
-            f"{tmp_path / 'run' / 'manifest.json'}: damaged. Use another directory, or pass --force to start anew"
+            f"{tmp_path / 'run' / 'manifest.json'}: damaged. Give another directory, or make this one anew with --force"
         )
     pipeline(tmp_path / "run", force=True)
     assert (tmp_path / "run" / "old-1" / "manifest.json").read_bytes() == b'{"identity": {}}'

@@ -16,6 +16,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     Args:
         argv: The arguments behind `handful`; by default those of the process.
     """
-    from handful.cli.app import execute
-
+    try:
+        from handful.cli.app import execute
+    except KeyboardInterrupt:  # nothing has begun yet
+        sys.exit(130)
     sys.exit(execute(sys.argv[1:] if argv is None else argv))

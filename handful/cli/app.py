@@ -116,6 +116,12 @@ def execute(argv: Sequence[str]) -> int:
             traceback.print_exc()
         tell_error(str(error))
         return MENDABLE
+    except OSError as error:
+        if settings.debug:
+            traceback.print_exc()
+        where = f"{error.filename}: " if error.filename else ""
+        tell_error(f"{where}{error.strerror or error}. Is that the path you meant, may you use it, and is there room?")
+        return MENDABLE
     # Whatever else may happen must not greet the user with a page of Python.
     except Exception as error:  # noqa: BLE001
         return _unforeseen(error, argv, settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,16 +128,28 @@ def _check_output(options: PredictOptions) -> None:
     where = str(options.output)
     if options.output.is_dir():
         raise RunError("this is a folder, not a file", where=where, mend="Name the file to write in it.")
+    if options.output.exists() and not options.output.is_file():
+        mend = "Leave out -o and send standard output there."
+        raise RunError("this is a pipe or a device, and a file would take its place", where=where, mend=mend)
     if not options.output.parent.is_dir():
         raise RunError("its folder does not exist", where=where, mend="Make the folder, or name another file.")
     source = Path(options.source)
-    if options.source != "-" and source.exists() and options.output.exists() and options.output.samefile(source):
+    if options.output.exists() and _is_input(options.output, options.source):
         raise RunError("this is the input file", where=where, mend="Name another file for the predictions.")
     name = options.output.absolute().name
     if source.absolute() in {options.output.absolute().with_name(name + ending) for ending in WORKING_ENDINGS}:
         message = f"the input {options.source} has a name that is needed while this is written"
         raise RunError(message, where=where, mend="Rename the input, or name another file for the predictions.")
     output_format(options.output, options.output_format)
+
+
+def _is_input(path: Path, source: str) -> bool:
+    if source != "-":
+        return Path(source).exists() and path.samefile(source)
+    try:
+        return os.path.samestat(path.stat(), os.fstat(sys.stdin.fileno()))
+    except (OSError, ValueError):  # no standard input, or one that is no file
+        return False
 
 
 def _written(options: PredictOptions, directory: Path, classifier: Classifier, rows: Rows, watch: Watch) -> Written:

@@ -46,12 +46,19 @@ def _init(options: InitOptions) -> None:
     from handful.storage.files import write_atomic
 
     where = str(options.output)
+    if options.output.is_dir():
+        raise TaskError("this is a folder", where=where, mend="Name the task file to write in it.")
+    if options.output.exists() and options.examples.exists() and options.output.samefile(options.examples):
+        raise TaskError("this is the file of examples", where=where, mend="Name another file for the task.")
+    if str(options.examples) == "-":
+        mend = "Save the examples in a file: the task file names it."
+        raise TaskError("a task cannot be made of standard input", where="-", mend=mend)
     if options.output.exists() and not options.force:
         raise TaskError("the file is there already", where=where, mend="Name another with -o, or pass --force.")
     if not options.output.parent.is_dir():
         raise TaskError("its folder does not exist", where=where, mend="Make the folder, or name another file.")
     examples = read_examples(options.examples, text_column=options.text_column, label_column=options.label_column)
-    beside = os.path.relpath(options.examples, options.output.parent)
+    beside = os.path.relpath(options.examples.resolve(), options.output.parent.resolve())
     template = task_template(examples, Path(beside).as_posix(), options.name or options.examples.stem)
     for key, value in (("text_column", options.text_column), ("label_column", options.label_column)):
         template = _with_column(template, key, value)
@@ -102,8 +109,9 @@ def _show_task(task: Task) -> None:
 def _show_plan(plan: Plan, recipe: str) -> None:
     say(f"With recipe {recipe}:")
     say(f"  write    {plan.candidates:,} texts from {plan.prompts:,} prompts in round 1")
-    say(f"           (about {plan.prompt_tokens:,} tokens a prompt, {plan.written_tokens:,} written tokens);")
-    say(f"           later rounds write what is missing, up to {plan.most_candidates:,} texts in all")
+    say(f"           (about {plan.prompt_tokens:,} tokens a prompt, {plan.written_tokens:,} written tokens)")
+    if plan.most_candidates > plan.candidates:
+        say(f"           and what is missing in later ones, up to {plan.most_candidates:,} in all")
     say(f"  train    {plan.training_steps:,} steps on up to {plan.training_examples:,} examples")
     say(f"  takes    about {plan.minutes:.0f} min or more and {plan.memory_bytes / 1e9:.1f} GB of memory")
     say("           (estimates, for smollm2-135m on two CPU cores, at 1.3 tokens a word)")

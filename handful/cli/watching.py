@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from handful.cli.console import drawing_console, draws_on_terminal, say_json, tell, tell_warning
+from handful.cli.console import drawing_console, draws_on_terminal, plain, say_json, tell, tell_warning
+from handful.storage.files import read_bytes
 from handful.storage.jsonl import decode
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Watch:
         self._run = run
         path = run.directory / "timings.json"
         try:
-            stages = decode(path.read_bytes())["stages"]
+            stages = decode(read_bytes(path))["stages"]
             self.timings = {
                 str(name): {"seconds": float(own["seconds"]), "units": int(own["units"]), "unit": str(own["unit"])}
                 for name, own in stages.items()
@@ -192,7 +193,7 @@ class BarDisplay:
     def begin(self, stage: Stage) -> None:
         """See `Display`."""
         self._clear()
-        self._task = self.bars.add_task(stage.name, total=stage.total, rate="")
+        self._task = self.bars.add_task(plain(stage.name), total=stage.total, rate="")
 
     def move(self, stage: Stage) -> None:
         """See `Display`."""

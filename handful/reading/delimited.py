@@ -84,7 +84,8 @@ def _check_header(
     if not missing:
         return
     named = delimiter.join(columns or ())
-    other = next((mark for mark in ";\t,|" if set(missing) <= set(header[0].strip().split(mark))), "")
+    found = header[0].strip() if len(header) == 1 else ""
+    other = next((mark for mark in ";\t,|" if mark in found and set(missing) <= set(found.split(mark))), "")
     if other:
         what = "commas" if delimiter == "," else "tabs"
         message = f"the first line has one column, {header[0]!r}, and seems to be separated by {other!r}"

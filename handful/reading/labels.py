@@ -13,6 +13,8 @@ from handful.records import Record
 
 # Controls, half surrogate pairs, and the line and paragraph separators: all would break a prompt's line.
 _BREAKING = {"Cc", "Cs", "Zl", "Zp"}
+_BLANK = "\u115f\u1160\u3164\uffa0\u2800"
+"""Letters and a symbol that are drawn as nothing: Hangul fillers and the empty Braille pattern."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def check_line(value: str, what: str, where: str, limit: int) -> str:
     Raises:
         TaskError: If it is not.
     """
-    if not value.strip():
+    if not _visible(value).strip():
         raise TaskError(f"the {what} is empty", where=where, mend="Fill it in, in quotes if need be.")
     if value != value.strip():
         message = f"the {what} {short(value)} has white space around it"
@@ -113,6 +115,11 @@ def check_line(value: str, what: str, where: str, limit: int) -> str:
         message = f"the {what} {short(value)} has {len(value):,} characters, more than {limit:,}"
         raise TaskError(message, where=where, mend="Shorten it.")
     return value
+
+
+def _visible(value: str) -> str:
+    """Return a line without what takes no room: joiners, marks of direction and other format characters."""
+    return "".join(char for char in value if unicodedata.category(char) != "Cf" and char not in _BLANK)
 
 
 def check_lines(value: str, what: str, where: str, limit: int) -> str:
@@ -134,7 +141,7 @@ def _check_distinct(labels: Sequence[LocatedLabel], field: str) -> None:
     first: dict[str, LocatedLabel] = {}
     for row in labels:
         value = getattr(row.label, field)
-        other = first.setdefault(unicodedata.normalize("NFC", value), row)
+        other = first.setdefault(unicodedata.normalize("NFC", _visible(value)), row)
         if other is row:
             continue
         if field == "verbalizer":

@@ -31,8 +31,9 @@ def parquet_rows(
                 pairs = zip(wanted, row, strict=True)
                 where = f"{name}:{number}"
                 yield number, {key: as_string(value, key, where, id_column=id_column) for key, value in pairs}
-    except (ValueError, OSError) as error:
-        raise DataError(f"the Parquet file is damaged: {error}", where=f"{name}:{number + 1}") from None
+    except (ValueError, OSError, ArithmeticError, LookupError) as error:
+        message = f"the Parquet file is damaged, or holds values that Python has no type for: {error}"
+        raise DataError(message, where=f"{name}:{number + 1}", mend="Save the columns as strings.") from None
 
 
 def _open(stream: BinaryIO, name: str) -> Any:

@@ -103,7 +103,7 @@ def verify_directory(path: Path) -> None:
 
 
 def _read_sums(path: Path) -> dict[str, str]:
-    lines = (path / SUMS).read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = files.read_bytes(path / SUMS).decode("utf-8", errors="replace").splitlines()
     matches = [re.fullmatch(r"([0-9a-f]{64})  ([^/\\]+)", line) for line in lines]
     if not all(matches):
         raise AdapterError(f"{SUMS} is damaged", where=str(path), mend="Copy it again whole, or train it again")

@@ -72,6 +72,17 @@ def _free_bytes(path: Path) -> str:
     return "unknown"
 
 
+def read_bytes(path: Path) -> bytes:
+    """Read a file of a directory that may be a stranger's: a pipe or device under its name might never end.
+
+    Raises:
+        OSError: It is not there, no plain file, or cannot be read.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a plain file", str(path))
+    return path.read_bytes()
+
+
 def write_atomic(path: Path, *chunks: bytes) -> None:
     """Write a file so that at any moment it has its old bytes or all of the new ones.
 
@@ -203,7 +214,7 @@ def repair_lines(path: Path) -> None:
     Raises:
         RunError: The file cannot be read or written.
     """
-    if not path.exists():
+    if not path.is_file():
         return
     with explained(path), path.open("rb") as handle:
         handle.seek(-1 if path.stat().st_size else 0, os.SEEK_END)
@@ -252,7 +263,7 @@ def locked(lock: Path, owned: Path) -> Iterator[None]:
 
 def _held_by(holder: Path) -> str:
     try:
-        who: dict[str, Any] = json.loads(holder.read_bytes())
+        who: dict[str, Any] = json.loads(read_bytes(holder))
         elsewhere = "" if who["host"] == socket.gethostname() else f" on {who['host']}"
         return f"process {who['pid']}{elsewhere} since {who['since']}"
     except (OSError, ValueError, LookupError, TypeError, RecursionError):  # it is just starting or ending

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from handful.errors import RunError
-from handful.storage.files import explained
+from handful.storage.files import explained, read_bytes
 
 
 def fingerprint(value: object) -> str:
@@ -79,7 +79,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         RunError: The file is missing or unreadable, or a line is not a JSON object.
     """
     with explained(path):
-        lines = path.read_bytes().split(b"\n")
+        lines = read_bytes(path).split(b"\n")
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
@@ -101,7 +101,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     with explained(path):
-        data = path.read_bytes()
+        data = read_bytes(path)
     try:
         value = decode(data)
     except ValueError:

@@ -18,6 +18,7 @@ LOCK = ".handful.lock"
 OLD = re.compile(r"old-\d+")
 _MOVING = ".handful-moving"
 _FORMAT = 1
+_ANEW = "Give another directory, or make this one anew with --force"
 _ABSENT = object()
 
 
@@ -36,15 +37,17 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     if not (directory / MANIFEST).exists():
         raise RunError(f"not a run directory: no {MANIFEST}", where=where, mend="Give the directory of a run")
     with files.explained(directory / MANIFEST):
-        data = (directory / MANIFEST).read_bytes()
+        data = files.read_bytes(directory / MANIFEST)
     try:
         manifest = decode(data)
     except ValueError:
         manifest = None
     known = isinstance(manifest, dict) and {"format", "identity", "environment"} <= manifest.keys()
     if not known or not isinstance(manifest["identity"], dict):
-        mend = "Use another directory, or pass --force to start anew"
-        raise RunError("damaged", where=str(directory / MANIFEST), mend=mend)
+        raise RunError("damaged", where=str(directory / MANIFEST), mend=_ANEW)
+    if manifest["format"] != _FORMAT:
+        message = f"a run of another version of handful (format {manifest['format']!r}, this one reads {_FORMAT})"
+        raise RunError(message, where=where, mend=_ANEW)
     result: dict[str, Any] = manifest
     return result
 
@@ -113,8 +116,6 @@ def check_identity(directory: Path, stored: Mapping[str, Any], identity: Mapping
         RunError: It is of another one; names what differs.
     """
     changed = list(_differences(stored["identity"], json.loads(encode(identity))))
-    if stored["format"] != _FORMAT:
-        changed.insert(0, f"format: {stored['format']} -> {_FORMAT}")
     if changed:
         more = f", and {len(changed) - 3} more" if len(changed) > 3 else ""
         raise RunError(

@@ -25,7 +25,9 @@ class LineWriter:
     path: Path
     """The file the rows are for."""
     identity: str
-    """Fingerprint of all that decides the rows: input path, size, mtime, classifier, options."""
+    """Fingerprint of all that decides the rows, but for what the input holds."""
+    input_digest: str = ""
+    """What identifies the answered rows of the input, as the last `commit` was told."""
     rows: int = 0
     """Rows on the disk; a resumed caller skips this many rows of its input."""
     offset: int = 0
@@ -41,22 +43,30 @@ class LineWriter:
     def _sidecar(self) -> Path:
         return self.path.with_name(f"{self.path.name}.partial.json")
 
-    def commit(self, lines: bytes, rows: int) -> None:
+    def commit(self, lines: bytes, rows: int, input_digest: str = "") -> None:
         """Add whole lines; when this returns, they survive a power cut.
 
         Args:
             lines: The encoded lines, each with its line end.
             rows: How many rows of the input they answer.
+            input_digest: What identifies the input's rows up to them.
 
         Raises:
             RunError: The disk is full, failing or not writable; what was committed before still counts.
         """
         with explained(self.path, len(lines)):
             write_synced(self.partial, [lines], offset=self.offset)
+        self.input_digest = input_digest
         self._record(self.rows + rows, self.offset + len(lines))
 
     def _record(self, rows: int, offset: int, *, finished: bool = False) -> None:
-        state = {"identity": self.identity, "rows": rows, "bytes": offset, "finished": finished}
+        state = {
+            "identity": self.identity,
+            "input": self.input_digest,
+            "rows": rows,
+            "bytes": offset,
+            "finished": finished,
+        }
         write_atomic(self._sidecar, json.dumps(state).encode())
         self.rows, self.offset = rows, offset
 
@@ -76,12 +86,13 @@ class LineWriter:
         try:
             state = decode(data)
             identity, rows, offset = state["identity"], int(state["rows"]), int(state["bytes"])
+            self.input_digest = str(state["input"])
         except (ValueError, LookupError, TypeError):
             _log.warning("%s: damaged; starting anew", self._sidecar)
             return False
         if identity != self.identity:
             raise RunError(
-                "the input, the classifier or an option has changed since these rows were written",
+                "the input's name, the classifier or an option has changed since these rows were written",
                 where=str(self.partial),
                 mend="Leave out --resume to start anew",
             )

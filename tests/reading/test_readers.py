@@ -125,6 +125,12 @@ QUOTES = 'Close the quote, and write a quote within a quoted text twice: "".'
             "a.csv:1: the first line has one column, 'text;label', and seems to be separated by ';'. "
             "Separate columns by commas, or name the file for what it is.",
         ),
+        (
+            "text ,label\na,b\n",
+            "a.csv:1: there is no column 'text'; the columns are 'text ', 'label'. Did you mean 'text '? "
+            "Rename the column, or say which one to read: "
+            "--text-column, or in a task file text_column and label_column.",
+        ),
         ("text,text,label\na,b,c\n", "a.csv: two columns are called 'text'. Rename one of them."),
         (
             "text,label\na,b\none, two,c\n",

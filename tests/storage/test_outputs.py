@@ -147,7 +147,7 @@ def test_resuming_with_another_input_is_refused_and_anew_is_allowed(tmp_path: Pa
     with pytest.raises(RunError) as caught:
         predict(out, identity="input 2")
     assert str(caught.value) == (
-        f"{out}.partial: the input, the classifier or an option has changed since these rows were written. "
+        f"{out}.partial: the input's name, the classifier or an option has changed since these rows were written. "
         "Leave out --resume to start anew"
     )
     assert predict(out, identity="input 1") == 4
