@@ -22,8 +22,8 @@ from handful.reading.task_checks import (
     check_known,
     check_shots,
     drop_repeats,
-    is_leak_warning,
-    leak_warnings,
+    is_of_test,
+    warnings_of_test,
 )
 from handful.reading.task_file import read_task_file
 from handful.reading.task_template import task_template
@@ -150,14 +150,13 @@ class Task:
             pool = sorted(texts[name])
             stream(seed, "sample", name).shuffle(pool)
             drawn.extend(Example(text, name) for text in pool[:shots_per_label])
-        leaks = leak_warnings(drawn, _located(self.test or ()))
-        return replace(self, examples=tuple(drawn), warnings=tuple(leaks))
+        warnings = warnings_of_test(drawn, _located(self.test or ()))
+        return replace(self, examples=tuple(drawn), warnings=tuple(warnings))
 
     def tested_on(self, test: Sequence[Example]) -> Task:
         """Return the task with other test texts, and warnings that are of these."""
-        others = [warning for warning in self.warnings if not is_leak_warning(warning)]
-        leaks = leak_warnings(self.examples, _located(test))
-        return replace(self, test=tuple(test), warnings=(*others, *leaks))
+        others = [warning for warning in self.warnings if not is_of_test(warning)]
+        return replace(self, test=tuple(test), warnings=(*others, *warnings_of_test(self.examples, _located(test))))
 
     def fingerprint(self) -> str:
         """Return a SHA-256 in hex of all that affects results: no name, source, warnings or unlabelled texts."""
@@ -232,7 +231,7 @@ def _checked(bare: Task, rows: Sequence[Located], test: Sequence[Located] | None
     examples = tuple(row.example for row in kept)
     check_shots(examples, bare.label_names, 1, places.get("examples", "examples"))
     check_known(test or (), bare.label_names)
-    warnings += leak_warnings(examples, test or ())
+    warnings += warnings_of_test(examples, test or ())
     if bare.unlabeled_path is not None:
         # Only the first row is read: a missing file or column should not wait until the texts are needed.
         next(iter_texts(bare.unlabeled_path, text_column=bare.text_column), None)

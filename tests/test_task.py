@@ -258,6 +258,12 @@ class TestWarnings:
             f"first {tmp_path}/examples.csv:6 (as {tmp_path}/examples.csv:3)",
         )
 
+    def test_test_texts_with_two_labels_are_named_and_kept(self) -> None:
+        test = [("new one", "billing"), ("New  one", "access"), ("new one", "billing")]
+        task = Task.create("t", None, EXAMPLES, test=test)
+        assert len(task.test or ()) == 3
+        assert task.warnings == ("1 test text is there with another label, too, first test[1] (as test[0])",)
+
     def test_leaked_test_texts_are_named_and_kept(self) -> None:
         task = Task.create("t", None, EXAMPLES, test=[("new", "access"), ("Refund  me", "billing")])
         assert task.warnings == ("1 test text is also an example, first test[1]: 'Refund  me'",)

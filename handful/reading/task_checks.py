@@ -60,19 +60,27 @@ def drop_repeats(rows: Iterable[Located]) -> tuple[list[Located], list[str]]:
     return list(first.values()), [f"{len(repeats)} {what} left out, first {row.where} (as {other.where})"]
 
 
-def leak_warnings(examples: Iterable[Example], test: Iterable[Located]) -> list[str]:
-    """Return a warning if test texts stand among the examples as well."""
+def warnings_of_test(examples: Iterable[Example], test: Sequence[Located]) -> list[str]:
+    """Return what makes test texts measure something else: that they are examples too, or have two labels."""
     known = {same_text(example.text) for example in examples}
     leaked = [row for row in test if same_text(row.example.text) in known]
-    if not leaked:
-        return []
-    what = "test text is also an example" if len(leaked) == 1 else "test texts are also examples"
-    return [f"{len(leaked)} {what}, first {leaked[0].where}: {short(leaked[0].example.text)}"]
+    first: dict[str, Located] = {}
+    pairs = [(row, first.setdefault(same_text(row.example.text), row)) for row in test]
+    conflicts = [(row, other) for row, other in pairs if row.example.label != other.example.label]
+    said = []
+    if leaked:
+        what = "test text is also an example" if len(leaked) == 1 else "test texts are also examples"
+        said.append(f"{len(leaked)} {what}, first {leaked[0].where}: {short(leaked[0].example.text)}")
+    if conflicts:
+        row, other = conflicts[0]
+        what = "test text is there" if len(conflicts) == 1 else "test texts are there"
+        said.append(f"{len(conflicts)} {what} with another label, too, first {row.where} (as {other.where})")
+    return said
 
 
-def is_leak_warning(warning: str) -> bool:
-    """Return whether a warning is one of `leak_warnings`."""
-    return re.match(r"\d+ test texts? (is|are) also ", warning) is not None
+def is_of_test(warning: str) -> bool:
+    """Return whether a warning is one of `warnings_of_test`."""
+    return re.match(r"\d+ test texts? (is|are) (also|there) ", warning) is not None
 
 
 def attributes_from(attributes: Mapping[str, Any]) -> tuple[Attribute, ...]:
