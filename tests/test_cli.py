@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -293,6 +294,27 @@ def test_a_report_of_files_that_cannot_be_understood(name: str, content: str) ->
     result = handful("report", "run")
     assert result.code == 2
     assert result.err.startswith("handful: run: the files of this run cannot be ")
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "message"),
+    [
+        ("check task.yaml >&-", 0, ""),
+        ("check none.yaml 2>&-", 2, ""),
+        ("init examples.jsonl -o new.yaml > /dev/full", 2, "No space left on device"),
+        ("predict . - <&-", 2, "-: there is no standard input: it is closed. Name a file."),
+    ],
+)
+def test_streams_that_are_closed_or_full(command: str, code: int, message: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m handful {command}"],
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "Traceback" in done.stderr, "fault of handful" in done.stderr) == (code, False, False)
+    assert message in done.stderr
 
 
 def test_report_of_what_is_no_run() -> None:

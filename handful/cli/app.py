@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import signal
 import sys
@@ -98,8 +99,7 @@ def _log_to_stderr(level: int) -> None:
 
 def execute(argv: Sequence[str]) -> int:
     """Run one command and return its exit code; everything it has to say is on stdout and stderr."""
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    _ready_streams()
     settings = Settings()
     command = typer.main.get_command(app)
     try:
@@ -125,6 +125,14 @@ def execute(argv: Sequence[str]) -> int:
     # Whatever else may happen must not greet the user with a page of Python.
     except Exception as error:  # noqa: BLE001
         return _unforeseen(error, argv, settings)
+
+
+def _ready_streams() -> None:
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _stopped(message: str, argv: Sequence[str]) -> int:

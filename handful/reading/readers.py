@@ -157,6 +157,8 @@ def opened(source: Source) -> Iterator[tuple[BinaryIO, str]]:
         yield source, name
         return
     if str(source) == "-":
+        if sys.stdin is None:
+            raise DataError("there is no standard input: it is closed", where="-", mend="Name a file.")
         yield sys.stdin.buffer, name
         return
     path = Path(source)
