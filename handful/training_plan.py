@@ -58,8 +58,8 @@ class TrainingPlan:
 
     @property
     def n_steps(self) -> int:
-        """Optimizer steps in all: the epochs', or `max_steps`, but one whole epoch and `min_steps` at least."""
+        """Optimizer steps in all: the epochs', or `max_steps`, but one whole epoch at least."""
         if self.episodes:
             return len(self.episodes)
         steps, most = self.epochs * self.steps_per_epoch, self.train.max_steps
-        return steps if most is None else min(steps, max(most, self.steps_per_epoch, self.train.min_steps))
+        return steps if most is None else min(steps, max(most, self.steps_per_epoch))

@@ -24,7 +24,7 @@ def plan_of(rows: int, **train: int) -> TrainingPlan:
         (17, {"batch_size": 8, "epochs": 1, "min_steps": 7}, (3, 3, 9)),
         (100, {"batch_size": 8, "epochs": 12, "min_steps": 60, "max_steps": 100}, (13, 12, 100)),
         (2000, {"batch_size": 8, "epochs": 2, "min_steps": 60, "max_steps": 100}, (250, 2, 250)),
-        (8, {"batch_size": 8, "epochs": 12, "min_steps": 200, "max_steps": 100}, (1, 200, 200)),
+        (8, {"batch_size": 8, "epochs": 12, "min_steps": 100, "max_steps": 100}, (1, 100, 100)),
     ],
 )
 def test_steps(rows: int, train: dict[str, int], expected: tuple[int, int, int]) -> None:

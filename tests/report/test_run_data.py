@@ -52,7 +52,8 @@ def test_probabilities_are_those_the_answers_were_chosen_by(tmp_path: Path) -> N
 
 def test_a_run_that_is_not_through(tmp_path: Path) -> None:
     data = read_run(finished(tmp_path, until="generate"))
-    assert (data.results, data.answers, data.training, data.timings) == (None, None, (), None)
+    assert (data.results, data.answers, data.timings, data.has_classifier) == (None, None, None, False)
+    assert data.written
 
 
 def test_nothing_to_report_on(tmp_path: Path) -> None:
