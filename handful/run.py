@@ -25,7 +25,7 @@ from typing import Any
 from handful.errors import AdapterError, RunError
 from handful.storage import files
 from handful.storage.directories import SUMS, recover_directory, verify_directory, write_directory_atomic
-from handful.storage.jsonl import decode, encode, encode_lines, fingerprint, read_jsonl
+from handful.storage.jsonl import encode, encode_lines, fingerprint, read_jsonl
 from handful.storage.manifest import (
     LOCK,
     MANIFEST,
@@ -37,6 +37,7 @@ from handful.storage.manifest import (
     settle_manifest,
 )
 from handful.storage.outputs import LineWriter, atomic_lines
+from handful.storage.sealed import read_checkpoint, read_step, set_aside, write_checkpoint, write_step
 
 __all__ = [
     "LineWriter",
@@ -85,10 +86,10 @@ class Run:
             TypeError: A row is not JSON-like.
         """
         path = self._internal(name, f"-{fingerprint(inputs)}.jsonl")
-        rows = _read_step(path)
+        rows = read_step(path)
         if rows is None:
-            _write_step(path, encode_lines(work(), name))
-            rows = _read_step(path)
+            write_step(path, encode_lines(work(), name))
+            rows = read_step(path)
         if rows is None:
             raise RunError("reads back other than it was written", where=str(path), mend="Check the disk")
         return rows
@@ -158,9 +159,9 @@ class Run:
             try:
                 verify_directory(self.adapter_dir)
             except AdapterError as error:
-                _set_aside(self.adapter_dir, error.message)
+                set_aside(self.adapter_dir, error.message)
         self.write_adapter(work())
-        _write_step(self._made_from(inputs), encode_lines([self._adapter_state()], "adapter"))
+        write_step(self._made_from(inputs), encode_lines([self._adapter_state()], "adapter"))
         return self.adapter_dir
 
     def has_adapter(self, inputs: object) -> bool:
@@ -172,7 +173,7 @@ class Run:
             verify_directory(self.adapter_dir)
         except AdapterError:
             return False
-        return _read_step(made_from) == [self._adapter_state()]
+        return read_step(made_from) == [self._adapter_state()]
 
     def _made_from(self, inputs: object) -> Path:
         return self._internal("adapter_dir", f"-{fingerprint(inputs)}.jsonl")
@@ -198,8 +199,8 @@ class Run:
         older = self._checkpoints(key)
         newest = int(older[0].stem.rpartition("-")[2]) if older else 0
         path = self._internal(key, f"-checkpoint-{newest + 1:08d}.bin")
-        files.write_atomic(path, hashlib.sha256(data).digest(), data)
-        spare = next((path for path in older if _read_checkpoint(path) is not None), None)
+        write_checkpoint(path, data)
+        spare = next((path for path in older if read_checkpoint(path) is not None), None)
         for old in older:
             if old != spare:
                 files.remove(old)
@@ -211,7 +212,7 @@ class Run:
             RunError: A checkpoint cannot be read.
         """
         for path in self._checkpoints(key):
-            data = _read_checkpoint(path)
+            data = read_checkpoint(path)
             if data is not None:
                 return data
             _log.warning("%s: damaged; going back to the one before", path)
@@ -229,45 +230,6 @@ class Run:
         pattern = re.compile(re.escape(key) + r"-checkpoint-\d{8}\.bin")
         with files.explained(steps):
             return sorted((path for path in steps.iterdir() if pattern.fullmatch(path.name)), reverse=True)
-
-
-def _trailer(body: bytes) -> bytes:
-    return encode({"sha256": hashlib.sha256(body).hexdigest(), "rows": body.count(b"\n")}) + b"\n"
-
-
-def _write_step(path: Path, lines: list[bytes]) -> None:
-    body = b"".join(lines)
-    files.write_atomic(path, body, _trailer(body))
-
-
-def _read_step(path: Path) -> list[dict[str, Any]] | None:
-    if not path.exists():
-        return None
-    with files.explained(path):
-        data = files.read_bytes(path)
-    body = data[: data.rfind(b"\n", 0, -1) + 1]
-    try:
-        rows = [decode(line) for line in body.split(b"\n")[:-1]]
-    except ValueError:
-        rows = None
-    if rows is None or data != body + _trailer(body):
-        _set_aside(path, "damaged")
-        return None
-    return rows
-
-
-def _read_checkpoint(path: Path) -> bytes | None:
-    with files.explained(path):
-        sealed = files.read_bytes(path)
-    return sealed[32:] if hashlib.sha256(sealed[32:]).digest() == sealed[:32] else None
-
-
-def _set_aside(path: Path, why: str) -> None:
-    damaged = path.with_name(f"{path.name}.damaged")
-    _log.warning("%s: %s; renamed to %s and made again", path, why, damaged.name)
-    files.remove(damaged)
-    with files.explained(path, 0):
-        files.rename_synced(path, damaged)
 
 
 @contextmanager

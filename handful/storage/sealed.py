@@ -1,0 +1,69 @@
+"""Files that say whether they are whole: the rows of a step end with their checksum, a checkpoint begins with it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any
+
+from handful.storage import files
+from handful.storage.jsonl import decode, encode
+
+_log = logging.getLogger(__name__)
+
+
+def write_step(path: Path, lines: list[bytes]) -> None:
+    """Write the encoded rows of a step and their checksum.
+
+    Raises:
+        RunError: The disk is full, failing or not writable.
+    """
+    body = b"".join(lines)
+    files.write_atomic(path, body, _trailer(body))
+
+
+def read_step(path: Path) -> list[dict[str, Any]] | None:
+    """Return the rows of a step; None if it is not there, or damaged, which is set aside.
+
+    Raises:
+        RunError: It cannot be read.
+    """
+    if not path.exists():
+        return None
+    with files.explained(path):
+        data = files.read_bytes(path)
+    body = data[: data.rfind(b"\n", 0, -1) + 1]
+    try:
+        rows = [decode(line) for line in body.split(b"\n")[:-1]]
+    except ValueError:
+        rows = None
+    if rows is None or data != body + _trailer(body):
+        set_aside(path, "damaged")
+        return None
+    return rows
+
+
+def _trailer(body: bytes) -> bytes:
+    return encode({"sha256": hashlib.sha256(body).hexdigest(), "rows": body.count(b"\n")}) + b"\n"
+
+
+def write_checkpoint(path: Path, data: bytes) -> None:
+    """Write a state behind its checksum; raises as `write_step`."""
+    files.write_atomic(path, hashlib.sha256(data).digest(), data)
+
+
+def read_checkpoint(path: Path) -> bytes | None:
+    """Return the state, or None if it is damaged; raises as `read_step`."""
+    with files.explained(path):
+        sealed = files.read_bytes(path)
+    return sealed[32:] if hashlib.sha256(sealed[32:]).digest() == sealed[:32] else None
+
+
+def set_aside(path: Path, why: str) -> None:
+    """Rename what is damaged, so that it can be made again and nothing is lost; raises as `write_step`."""
+    damaged = path.with_name(f"{path.name}.damaged")
+    _log.warning("%s: %s; renamed to %s and made again", path, why, damaged.name)
+    files.remove(damaged)
+    with files.explained(path, 0):
+        files.rename_synced(path, damaged)
