@@ -118,7 +118,7 @@ def _first_checked(rows: Rows) -> Rows:
 
 def _check_output(options: PredictOptions) -> None:
     from handful.prediction_files import output_format
-    from handful.storage.outputs import WORKING_ENDINGS
+    from handful.storage.outputs import stands_beside
 
     if options.resume and (options.output is None or options.source == "-"):
         what = "standard output" if options.output is None else "standard input"
@@ -136,8 +136,7 @@ def _check_output(options: PredictOptions) -> None:
     source = Path(options.source)
     if options.output.exists() and _is_input(options.output, options.source):
         raise RunError("this is the input file", where=where, mend="Name another file for the predictions.")
-    name = options.output.absolute().name
-    if source.absolute() in {options.output.absolute().with_name(name + ending) for ending in WORKING_ENDINGS}:
+    if source.absolute() in stands_beside(options.output.absolute()):
         message = f"the input {options.source} has a name that is needed while this is written"
         raise RunError(message, where=where, mend="Rename the input, or name another file for the predictions.")
     output_format(options.output, options.output_format)

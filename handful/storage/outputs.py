@@ -13,9 +13,13 @@ from handful.errors import RunError
 from handful.storage.files import explained, locked, remove, rename_synced, sync_directory, write_atomic, write_synced
 from handful.storage.jsonl import decode
 
-WORKING_ENDINGS = (".partial", ".partial.json", ".lock")
-"""Of the files that stand beside an output until it is whole; what has such a name is overwritten."""
+_PARTIAL, _SIDECAR, _LOCK = ".partial", ".partial.json", ".lock"
 _log = logging.getLogger(__name__)
+
+
+def stands_beside(path: Path) -> list[Path]:
+    """Return what stands beside an output until it is whole; a file that has such a name is overwritten."""
+    return [path.with_name(path.name + ending) for ending in (_PARTIAL, _SIDECAR, _LOCK)]
 
 
 @dataclass
@@ -37,11 +41,11 @@ class LineWriter:
     @property
     def partial(self) -> Path:
         """Where the rows stand until they are complete."""
-        return self.path.with_name(f"{self.path.name}.partial")
+        return self.path.with_name(self.path.name + _PARTIAL)
 
     @property
     def _sidecar(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.partial.json")
+        return self.path.with_name(self.path.name + _SIDECAR)
 
     def commit(self, lines: bytes, rows: int, input_digest: str = "") -> None:
         """Add whole lines; when this returns, they survive a power cut.
@@ -135,7 +139,7 @@ def atomic_lines(path: Path, identity: str, *, header: bytes = b"", resume: bool
     Raises:
         RunError: Another process writes this file, what is to be resumed had another identity, or the disk fails.
     """
-    lock = path.with_name(f"{path.name}.lock")
+    lock = path.with_name(path.name + _LOCK)
     with locked(lock, path):
         writer = LineWriter(path, identity)
         if not (resume and writer._resume()):
