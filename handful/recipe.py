@@ -215,11 +215,6 @@ class TrainRecipe:
         _require(self.learning_rate > 0, "train.learning_rate must be above 0", self.learning_rate)
         _require(self.epochs >= 1, "train.epochs must be at least 1", self.epochs)
         _require(self.min_steps >= 0, "train.min_steps must be 0 or more", self.min_steps)
-        _require(
-            self.max_steps is None or self.max_steps >= 1,
-            "train.max_steps must be at least 1, or null for no limit",
-            self.max_steps,
-        )
         _require(self.batch_size >= 1, "train.batch_size must be at least 1", self.batch_size)
         _require(
             self.max_grad_norm is None or self.max_grad_norm > 0,
@@ -230,8 +225,8 @@ class TrainRecipe:
         _require(self.weight_decay >= 0, "train.weight_decay must be 0 or more", self.weight_decay)
         _require(self.layers is None or self.layers >= 1, "train.layers must be at least 1, or null", self.layers)
         _require(
-            self.max_steps is None or self.max_steps >= self.min_steps,
-            f"train.max_steps must be at least train.min_steps, {self.min_steps}, or null for no limit",
+            self.max_steps is None or self.max_steps >= max(1, self.min_steps),
+            f"train.max_steps must be at least train.min_steps, {max(1, self.min_steps)}, or null for no limit",
             self.max_steps,
         )
         _require(

@@ -29,8 +29,7 @@ def publish(benchmark: Path, results: Path = ACCURACY.parent) -> str:
     new = read(benchmark / "accuracy.csv")
     measured = {_task_and_recipe(row) for row in new}
     if len(measured) != 1:
-        tasks = {task for task, _ in measured}
-        sys.exit(f"{benchmark} has {len(tasks)} tasks; a page here is of one: measure each into a folder of its own")
+        sys.exit(f"{benchmark} has {len(measured)} tasks; a page here is of one: measure each into a folder of its own")
     (task, recipe), *_ = measured
     page = task if recipe == "default" else f"{task}-{recipe}"
     table = results / ACCURACY.name

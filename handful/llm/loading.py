@@ -249,11 +249,11 @@ def with_adapter(loaded: LoadedModel, directory: Path, *, merge: bool = True) ->
             mend = "Give the directory of a trained classifier."
             raise AdapterError(f"there is no {name}", where=str(directory), mend=mend)
     try:
-        stored = _adapter_shapes(directory)
+        stored = _adapter_tensors(directory)
         model = PeftModel.from_pretrained(loaded.model, str(directory))
         own = get_peft_model_state_dict(model)
-        if stored.keys() != own.keys():
-            raise ValueError(f"{len(stored.keys() ^ own.keys())} of its tensors are not those that its settings name")
+        if stored != own.keys():
+            raise ValueError(f"{len(stored ^ own.keys())} of its tensors are not those that its settings name")
         if not all(bool(tensor.isfinite().all()) for tensor in own.values()):
             raise ValueError("it holds numbers that are not finite")
     except (ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
@@ -266,8 +266,8 @@ def with_adapter(loaded: LoadedModel, directory: Path, *, merge: bool = True) ->
     return dataclasses.replace(loaded, model=(model.merge_and_unload() if merge else model.get_base_model()).eval())
 
 
-def _adapter_shapes(directory: Path) -> dict[str, list[int]]:
-    """Return the shapes of an adapter's tensors, if its settings ask for no more than it holds.
+def _adapter_tensors(directory: Path) -> set[str]:
+    """Return the names of an adapter's tensors, if its settings ask for no more than it holds.
 
     PEFT makes layers of the settings' size before it looks at the tensors: a stranger's could fill the memory.
 
@@ -284,4 +284,4 @@ def _adapter_shapes(directory: Path) -> dict[str, list[int]]:
         raise ValueError(f"its rank is {config['r']!r}, its tensors have {sorted(ranks)}")
     if not 0 < config["lora_alpha"] <= _MOST_ALPHA:
         raise ValueError(f"its lora_alpha is {config['lora_alpha']!r}")
-    return shapes
+    return set(shapes)
