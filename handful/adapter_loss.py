@@ -1,9 +1,8 @@
 """The losses an adapter is tuned by, around the model they are taken from.
 
-`label`: cross-entropy over the task's labels, as the classifier will score them. Of a large label tree only the labels
-that a text may have are read, and their log-probabilities are taken as they are: all labels together have at most one,
-so that this is the cross-entropy or a little more. `next_token`: over every token of prompt, text and label (paper,
-section 4).
+`label`: cross-entropy over the task's labels, as the classifier will score them. Of a large label tree, whose labels
+add up to one as they are scored, only those that a text may have are read. `next_token`: over every token of prompt,
+text and label (paper, section 4).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from handful.generate import Tally, plan_round
 from handful.in_context_tuning import tuning_plan
-from handful.llm.label_trie import FEW_NODES
+from handful.llm.label_trie import FEW_NODES, build_label_trie
 from handful.prompts import Segment, classification_prefix
 from handful.recipe import Recipe
 from handful.records import TrainingExample
@@ -41,6 +41,8 @@ BYTES_PER_TRAINED_TOKEN = 1_500_000
 """Activations kept for the gradient: about 30 layers of 12 vectors of 576 to 1,536 floats."""
 CONTEXT_TOKENS = 8192
 """Of SmolLM2-135M's context."""
+_WORD_LETTERS = 8
+"""A longer word is taken for two tokens."""
 _PROMPT_WORDS = 25
 """Instruction and layout of one prompt, without its examples."""
 
@@ -68,7 +70,7 @@ class Plan:
     cut_examples: int
     """Examples that are probably longer than the recipe's `max_text_tokens`."""
     label_tokens: int
-    """Of all labels besides their first, read behind every text that is labelled."""
+    """Of the labels, read behind every text that is labelled; see `llm/label_trie.py`."""
     memory_bytes: int
     """Most memory the process takes."""
 
@@ -93,7 +95,7 @@ def make_plan(task: Task, recipe: Recipe) -> Plan:
     trained_tokens = step_tokens * recipe.train.lora_layer_share
     judge_steps, judge_tokens = _judge_tuning(task, recipe)
     pool = min(candidates, POOL_TEXTS)
-    label_tokens = sum(max(0.0, TOKENS_PER_WORD * count_words(own) - 1) for own in task.verbalizers.values())
+    label_tokens = _label_tokens(task)
     labelled = recipe.filter.judges * candidates + _measured_texts(task, pool)
     seconds = (
         candidates * text_tokens / WRITTEN_TOKENS_PER_SECOND
@@ -113,7 +115,7 @@ def make_plan(task: Task, recipe: Recipe) -> Plan:
         minutes=seconds / 60,
         judge_prompt_tokens=round(_judge_prompt_tokens(task, recipe)),
         cut_examples=sum(TOKENS_PER_WORD * own > most for own in words),
-        label_tokens=round(label_tokens),
+        label_tokens=label_tokens,
         memory_bytes=round(BASE_BYTES + PARAMETERS * BYTES_PER_PARAMETER + kept_tokens * BYTES_PER_TRAINED_TOKEN),
     )
 
@@ -135,6 +137,16 @@ def warnings_of(plan: Plan, recipe: Recipe) -> list[str]:
             "with one word for each as its verbalizer, texts are labelled several times as fast"
         )
     return said
+
+
+def _label_tokens(task: Task) -> int:
+    """Return how many tokens of the labels are read behind a text, if a long word is two tokens and others are one."""
+    number: dict[str, int] = {"\n": 0}
+    ids = []
+    for own in task.verbalizers.values():
+        pieces = [piece for word in own.split() for piece in (word[:_WORD_LETTERS], word[_WORD_LETTERS:]) if piece]
+        ids.append([number.setdefault(piece, len(number)) for piece in pieces])
+    return build_label_trie(ids, [number["\n"]]).n_nodes
 
 
 def _judge_prompt_tokens(task: Task, recipe: Recipe) -> float:

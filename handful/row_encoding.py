@@ -14,7 +14,7 @@ from handful.seeding import stream
 from handful.training_plan import TrainingPlan
 
 _POSSIBLE = 0.02
-"""Of the likeliest label's probability: of a large label tree only labels that have so much are learnt."""
+"""Of the likeliest label's probability: of a tree of many nodes only labels that have so much are learnt."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from handful.records import TrainingExample
 from handful.row_encoding import EncodedRow, encode_rows, label_trie_of
 from handful.task import Task
 from handful.training_plan import TrainingPlan
-from tests.toys import single_token_task, small_recipe, two_label_task
+from tests.toys import many_label_task, single_token_task, small_recipe, two_label_task
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +34,6 @@ def plan_of(task: Task, rows: tuple[TrainingExample, ...] = (), **train: Any) ->
 
 def rows_of(loaded: LoadedModel, plan: TrainingPlan) -> list[EncodedRow]:
     return encode_rows(loaded, plan, label_trie_of(loaded, plan))[0]
-
-
-def twelve_labels() -> Task:
-    firsts, seconds = ("good", "bad", "some", "new"), ("old", "red", "up")
-    names = [f"{first} {second} thing" for first in firsts for second in seconds]
-    return Task.create("many", names, [(f"a {name}", name) for name in names])
 
 
 def test_every_epoch_has_every_row_once_in_another_order(loaded: LoadedModel) -> None:
@@ -88,9 +82,9 @@ def test_of_few_labels_all_are_read_and_learnt(loaded: LoadedModel) -> None:
     assert soft.nodes == hard.nodes == tuple(range(label_trie_of(loaded, plan).n_nodes))
 
 
-def test_of_many_labels_those_are_read_that_a_text_may_have(loaded: LoadedModel) -> None:
-    task = twelve_labels()
-    soft = (0.6, 0.3, 0.092, *[0.008 / 9] * 9)  # the last nine have less than 2 % of the first one's
+def test_of_many_nodes_those_are_read_that_a_text_may_have(loaded: LoadedModel) -> None:
+    task = many_label_task()
+    soft = (0.6, 0.3, 0.092, *[0.008 / 69] * 69)  # the last ones have less than 2 % of the first one's
     rows = (
         TrainingExample("dull", task.label_names[0], "synthetic", 1.0, soft),
         TrainingExample("dull", task.label_names[5], "real"),
@@ -99,7 +93,7 @@ def test_of_many_labels_those_are_read_that_a_text_may_have(loaded: LoadedModel)
     trie = label_trie_of(loaded, plan)
     assert not trie.is_small
     unsure, real = rows_of(loaded, plan)
-    assert unsure.soft_target == pytest.approx((0.6 / 0.992, 0.3 / 0.992, 0.092 / 0.992, *[0.0] * 9))
+    assert unsure.soft_target == pytest.approx((0.6 / 0.992, 0.3 / 0.992, 0.092 / 0.992, *[0.0] * 69))
     assert unsure.nodes == trie.nodes_of([0, 1, 2])
     assert real.nodes == trie.nodes_of([5])
     assert len(real.nodes) < len(unsure.nodes) < trie.n_nodes

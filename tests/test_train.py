@@ -33,7 +33,7 @@ from handful.task import Task
 from handful.train import train_adapter
 from handful.training_plan import TrainingPlan
 from tests.llm.reference import plain_scores
-from tests.toys import MemoryStore, single_token_task, small_recipe, two_label_task
+from tests.toys import MemoryStore, many_label_task, single_token_task, small_recipe, two_label_task
 
 TEXTS = ("lovely warm film", "dull", "the cold plot was boring and long and dull", "funny", "warm")
 LABELS = ("good", "bad", "bad", "good", "good")
@@ -106,18 +106,12 @@ def test_label_loss_is_the_written_out_one(tiny_model_dir: Path, name: str, soft
     assert losses_of(tiny_model_dir, plan) == pytest.approx([expected], abs=1e-5)
 
 
-def many_labels() -> Task:
-    firsts, seconds = ("good", "bad", "some", "new"), ("old", "red", "up")
-    names = [f"{first} {second} thing" for first in firsts for second in seconds]
-    return Task.create("many", names, [(f"a {name}", name) for name in names])
-
-
 @pytest.mark.usefixtures("layers")
 @pytest.mark.parametrize("share", [0.5, 1.0])
 def test_of_many_labels_a_text_learns_those_it_may_have(tiny_model_dir: Path, share: float) -> None:
-    task = many_labels()
+    task = many_label_task()
     names = task.label_names
-    soft = (0.6, 0.3, 0.092, *[0.008 / 9] * 9)  # the last nine are hardly possible
+    soft = (0.6, 0.3, 0.092, *[0.008 / 69] * 69)  # the last ones are hardly possible
     rows = (
         TrainingExample("lovely warm film", names[0], "synthetic", 1.0, soft),
         TrainingExample("dull", names[5], "real", 3.0),
@@ -201,13 +195,13 @@ def test_long_labels_count_in_a_packed_row(tiny_model_dir: Path, monkeypatch: py
         return row
 
     monkeypatch.setattr("handful.adapter_loss.pack", packed)
-    monkeypatch.setattr("handful.train._TOKENS_PER_ROW", 300)
-    words = [f"{word} " * 12 for word in ("lovely", "boring")]
+    monkeypatch.setattr("handful.train._TOKENS_PER_ROW", 100)
+    words = [f"{word} " * 3 for word in ("lovely", "boring")]
     labels = {word[:3]: {"verbalizer": word.strip()} for word in words}
     task = Task.create("long", labels, [(word, word[:3]) for word in words])
     trained(tiny_model_dir, plan_of(task, batch_size=5, epochs=1))
     assert len(rows) > 1
-    assert max(rows) <= 300
+    assert max(rows) <= 100
 
 
 def test_resumed_tuning_in_context_gives_the_same_bytes(tiny_model_dir: Path) -> None:

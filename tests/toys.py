@@ -209,3 +209,14 @@ def prompt_pieces(prompt: Prompt) -> list[Segment]:
     """A prompt's text in the order in which it is read."""
     query = [Segment(f" {prompt.query}")] if prompt.query else []
     return [*prompt.prefix, *query, *prompt.suffix]
+
+
+def many_label_task() -> Task:
+    """A task of 72 labels of three words, one example each, that part at 42 nodes at least."""
+    firsts, seconds, thirds = (
+        ("good", "bad", "some", "new", "kind", "dull"),
+        ("old", "red", "up", "it", "me", "we"),
+        "xy",
+    )
+    names = [f"{first} {second} {third}" for first in firsts for second in seconds for third in thirds]
+    return Task.create("many", names, [(f"a {name}", name) for name in names])

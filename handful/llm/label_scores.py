@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ def label_log_probs(
     """Sum the log-probabilities of each label's tokens.
 
     Only label rows of the head are computed at the text's end, where the rest of the vocabulary cancels; the whole
-    vocabulary only at the nodes inside multi-token labels.
+    vocabulary only at the nodes inside multi-token labels, if a step there is not scored among the labels too.
 
     Args:
         root_hidden: Hidden state at each text's last position, shape (B, D).
@@ -48,12 +48,30 @@ def _edge_log_probs(
     n_texts: int, node_hidden: Tensor, head: Head, trie: LabelTrie, nodes: Sequence[Sequence[int]] | None
 ) -> Tensor:
     """Return the log-probability of every edge behind every text, 0 where its node was not read, (B, n_edges)."""
+    behind = nodes or [range(trie.n_nodes)] * n_texts
     places = torch.full((n_texts, trie.n_nodes), -1)
     read = 0
-    for row, own in enumerate(nodes or [range(trie.n_nodes)] * n_texts):
+    for row, own in enumerate(behind):
         places[row, list(own)] = torch.arange(read, read + len(own))
         read += len(own)
-    log_probs = head.logits(node_hidden).log_softmax(-1)  # (N, V)
+    log_probs, column = _node_log_probs(node_hidden, head, trie, [node for own in behind for node in own])
     at = places[:, [node for node, _ in trie.edges]].to(log_probs.device)
-    tokens = torch.tensor([token for _, token in trie.edges], device=log_probs.device)
-    return log_probs[at.clamp(min=0), tokens].masked_fill(at < 0, 0.0)
+    columns = torch.tensor([column[token] for _, token in trie.edges], device=log_probs.device)
+    return log_probs[at.clamp(min=0), columns].masked_fill(at < 0, 0.0)
+
+
+def _node_log_probs(
+    node_hidden: Tensor, head: Head, trie: LabelTrie, which: Sequence[int]
+) -> tuple[Tensor, Mapping[int, int] | range]:
+    """Return log-probabilities at states of the nodes `which`, shape (N, C), and the column of a token."""
+    if not trie.among_labels:
+        log_probs = head.logits(node_hidden).log_softmax(-1)
+        return log_probs, range(log_probs.shape[1])
+    column = {token: index for index, token in enumerate(sorted({token for _, token in trie.edges}))}
+    follows = torch.zeros(trie.n_nodes, len(column), dtype=torch.bool)
+    for node, token in trie.edges:
+        follows[node, column[token]] = True
+    follows[~follows.any(dim=1)] = True  # read for what comes after it: no step is scored there, and none may be NaN
+    logits = head.logits(node_hidden, list(column))
+    mask = follows[torch.tensor(which)].to(logits.device)
+    return logits.masked_fill(~mask, float("-inf")).log_softmax(-1), column

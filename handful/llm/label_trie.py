@@ -2,10 +2,15 @@
 
 After a text, the tokens of all labels (less each last one) follow in one row; an attention mask lets every node see the
 text and its own ancestors only. Labels of one token need no node at all: the text's last position scores them.
+
+Many labels of many tokens would be hundreds of nodes. Of them only those are read where labels part, and what may
+follow there is all that a step is scored among, as it is at the text's end: what labels have in common, and the rest of
+a label once no other begins so, is certain then.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +21,7 @@ from numpy.typing import NDArray
 ROOT = -1
 """The position a text ends at; nodes are numbered from 0."""
 FEW_NODES = 32
-"""So many are learnt behind every text; 77 labels of four words have 250."""
+"""So many are read whole behind every text; 77 labels of four words have 250."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,9 @@ class LabelTrie:
     tokens: tuple[int, ...]
     parents: tuple[int, ...]
     steps: tuple[tuple[tuple[int, int], ...], ...]
+    among_labels: bool = False
+    """Whether a step is scored among what may follow at its node, not the whole vocabulary; the first always is. The
+    labels' probabilities add up to one then."""
 
     @property
     def n_nodes(self) -> int:
@@ -52,8 +60,13 @@ class LabelTrie:
         return tuple(dict.fromkeys(step for path in self.steps for step in path if step[0] != ROOT))
 
     def nodes_of(self, labels: Iterable[int]) -> tuple[int, ...]:
-        """Return the nodes that some labels, by index, are spelled through, parents before children."""
-        return tuple(sorted({node for label in labels for node, _ in self.steps[label] if node != ROOT}))
+        """Return the nodes that must be read for some labels, by index: parents before children."""
+        found: set[int] = set()
+        for node in {node for label in labels for node, _ in self.steps[label]}:
+            while node != ROOT and node not in found:
+                found.add(node)
+                node = self.parents[node]
+        return tuple(sorted(found))
 
     def depths(self) -> NDArray[np.int64]:
         """Return each node's distance from the text's last position (1 for a first token), shape (n_nodes,)."""
@@ -76,8 +89,12 @@ def build_label_trie(label_ids: Sequence[Sequence[int]], end_ids: Sequence[int])
 
     Args:
         label_ids: Token ids of each label, none empty.
-        end_ids: What follows a label in the prompt layout (a line end). It is appended to every label if one label is
-            the beginning of another: "New" would otherwise always beat "New York".
+        end_ids: What follows a label in the prompt layout (a line end). Where one label is the beginning of another
+            ("New" would otherwise always beat "New York") it is appended to every label; of many nodes, to the shorter
+            label alone, which has nothing but the longer one's next token beside it.
+
+    Returns:
+        All nodes, if they are few, and later tokens scored among the vocabulary; else those where labels part.
 
     Raises:
         ValueError: Two labels have the same tokens, or one has none.
@@ -85,17 +102,29 @@ def build_label_trie(label_ids: Sequence[Sequence[int]], end_ids: Sequence[int])
     paths = [tuple(ids) for ids in label_ids]
     if any(not path for path in paths) or len(set(paths)) != len(paths):
         raise ValueError("labels must be distinct and non-empty after tokenization")
-    if any(a != b and b[: len(a)] == a for a in paths for b in paths):
-        paths = [(*path, *end_ids) for path in paths]
+    begins_another = [any(a != b and b[: len(a)] == a for b in paths) for a in paths]
+    whole = _tree([(*path, *end_ids) for path in paths] if any(begins_another) else paths, among_labels=False)
+    if whole.is_small:
+        return whole
+    ended = [(*path, *end_ids) if begins else path for path, begins in zip(paths, begins_another, strict=True)]
+    return _tree(ended, among_labels=True)
+
+
+def _tree(paths: Sequence[tuple[int, ...]], *, among_labels: bool) -> LabelTrie:
+    follow: dict[tuple[int, ...], set[int]] = defaultdict(set)
+    for path in paths:
+        for depth, token in enumerate(path):
+            follow[path[:depth]].add(token)
     tokens: list[int] = []
     parents: list[int] = []
     node_of: dict[tuple[int, ...], int] = {(): ROOT}
     steps = []
     for path in paths:
-        for depth in range(1, len(path)):
+        scored = [d for d in range(len(path)) if d == 0 or not among_labels or len(follow[path[:d]]) > 1]
+        for depth in range(1, scored[-1] + 1):
             if path[:depth] not in node_of:
                 node_of[path[:depth]] = len(tokens)
                 tokens.append(path[depth - 1])
                 parents.append(node_of[path[: depth - 1]])
-        steps.append(tuple((node_of[path[:depth]], path[depth]) for depth in range(len(path))))
-    return LabelTrie(tuple(tokens), tuple(parents), tuple(steps))
+        steps.append(tuple((node_of[path[:depth]], path[depth]) for depth in scored))
+    return LabelTrie(tuple(tokens), tuple(parents), tuple(steps), among_labels)

@@ -54,10 +54,34 @@ def test_some_labels_are_spelled_through_some_nodes() -> None:
     assert [trie.nodes_of(labels) for labels in ([0], [1, 2], [2], [3], [])] == [(0, 1), (0, 1, 2), (2,), (), ()]
 
 
-def test_many_labels_of_many_tokens_are_too_many_to_read() -> None:
-    assert build_label_trie([(1, label, 2) for label in range(31)], END).is_small
-    assert not build_label_trie([(1, label, 2) for label in range(32)], END).is_small
-    assert build_label_trie([(label,) for label in range(500)], END).is_small
+def test_of_many_nodes_those_are_read_where_labels_part() -> None:
+    whole = build_label_trie([(1, label, 2) for label in range(31)], END)
+    assert (whole.n_nodes, whole.among_labels) == (32, False)
+    parting = build_label_trie([(1, label, 2) for label in range(32)], END)
+    assert (parting.tokens, parting.parents, parting.among_labels) == ((1,), (ROOT,), True)
+    assert parting.steps[5] == ((ROOT, 1), (0, 5))
+    assert not build_label_trie([(label,) for label in range(500)], END).among_labels
+
+
+def test_of_many_labels_what_they_have_in_common_is_read_and_not_scored() -> None:
+    trie = build_label_trie([(1, 2, 3, 4), (1, 2, 3, 5, 6), *[(10 + label, 2, 3) for label in range(20)]], END)
+    assert (trie.tokens, trie.parents) == ((1, 2, 3), (ROOT, 0, 1))
+    assert trie.steps[:3] == (((ROOT, 1), (2, 4)), ((ROOT, 1), (2, 5)), ((ROOT, 10),))
+    assert trie.edges == ((2, 4), (2, 5))
+    assert [trie.nodes_of(labels) for labels in ([0], [1, 2], [2])] == [(0, 1, 2), (0, 1, 2), ()]
+
+
+def test_of_many_labels_only_the_one_that_begins_another_is_ended() -> None:
+    trie = build_label_trie([(1,), (1, 2), *[(10 + label,) for label in range(51)]], END)
+    assert (trie.tokens, trie.among_labels) == ((1,), True)
+    assert trie.steps[:3] == (((ROOT, 1), (0, 9)), ((ROOT, 1), (0, 2)), ((ROOT, 10),))
+
+
+def test_many_labels_may_part_at_many_nodes() -> None:
+    labels = [(first, second, third) for first in range(6) for second in range(6) for third in range(2)]
+    trie = build_label_trie(labels, END)
+    assert (trie.n_nodes, trie.among_labels, trie.is_small) == (42, True, False)
+    assert [len(path) for path in trie.steps] == [3] * 72
 
 
 @given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4).map(tuple), min_size=2, max_size=6, unique=True))
