@@ -26,6 +26,13 @@ def _require(condition: bool, rule: str, value: object) -> None:
         raise ValueError(f"{rule}{shown}")
 
 
+def _require_at_least(least: int, settings: object, stage: str, *names: str, or_null: str = "") -> None:
+    for name in names:
+        value = getattr(settings, name)
+        rule = f"{stage}.{name} must be at least {least}{or_null and ', or null'}{or_null}"
+        _require((value is None and bool(or_null)) or value >= least, rule, value)
+
+
 @dataclass(frozen=True)
 class PromptRecipe:
     """How every prompt is laid out."""
@@ -47,6 +54,8 @@ class GenerateRecipe:
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT_KEYS
     synthetic_per_label: int = 72
     """N: how many synthetic examples each label should get; the paper has 21."""
+    synthetic_in_all: int | None = 1600
+    """Less than N where a task's labels would get more than this together; null is no limit, as when N is given."""
     temperature: float = 1.0
     """Softmax temperature; lower is safer and more alike."""
     top_k: int = 50
@@ -84,30 +93,20 @@ class GenerateRecipe:
         _require(1 <= n <= _MOST_TEXTS, f"generate.synthetic_per_label must be 1 to {_MOST_TEXTS:,}", n)
         _require(self.temperature > 0, "generate.temperature must be above 0", self.temperature)
         _require(self.top_k >= 0, "generate.top_k must be 0 or more", self.top_k)
-        _require(self.num_beams >= 1, "generate.num_beams must be at least 1", self.num_beams)
-        _require(
-            self.max_new_tokens is None or self.max_new_tokens >= 1,
-            "generate.max_new_tokens must be at least 1, or null for prompt.max_text_tokens",
-            self.max_new_tokens,
-        )
-        _require(self.attribute_values >= 1, "generate.attribute_values must be at least 1", self.attribute_values)
+        _require_at_least(1, self, "generate", "num_beams", "attribute_values", "batch_size", "max_rounds")
+        _require_at_least(1, self, "generate", "synthetic_in_all", or_null=" for no limit")
+        _require_at_least(1, self, "generate", "max_new_tokens", or_null=" for prompt.max_text_tokens")
+        _require_at_least(1, self, "generate", "demonstrations_per_prompt", or_null=" for all")
         _require(self.logit_suppression >= 0, "generate.logit_suppression must be 0 or more", self.logit_suppression)
         _require(
             self.max_seconds is None or self.max_seconds > 0,
             "generate.max_seconds must be above 0, or null for no limit",
             self.max_seconds,
         )
-        _require(self.batch_size >= 1, "generate.batch_size must be at least 1", self.batch_size)
-        _require(self.max_rounds >= 1, "generate.max_rounds must be at least 1", self.max_rounds)
         _require(
             self.max_candidates_per_label is None or 1 <= self.max_candidates_per_label <= 10 * _MOST_TEXTS,
             f"generate.max_candidates_per_label must be 1 to {10 * _MOST_TEXTS:,}, or null for a third more than N",
             self.max_candidates_per_label,
-        )
-        _require(
-            self.demonstrations_per_prompt is None or self.demonstrations_per_prompt >= 1,
-            "generate.demonstrations_per_prompt must be at least 1, or null for all",
-            self.demonstrations_per_prompt,
         )
 
 
@@ -161,8 +160,7 @@ class FilterRecipe:
         _require(0 <= self.min_margin <= 1, "filter.min_margin must be in [0, 1]", self.min_margin)
         _require(0 <= self.relabel_margin <= 1, "filter.relabel_margin must be in [0, 1]", self.relabel_margin)
         _require(0 < self.near_duplicate <= 1, "filter.near_duplicate must be in (0, 1]", self.near_duplicate)
-        _require(self.min_words >= 1, "filter.min_words must be at least 1", self.min_words)
-        _require(self.max_length_ratio >= 1, "filter.max_length_ratio must be at least 1", self.max_length_ratio)
+        _require_at_least(1, self, "filter", "min_words", "max_length_ratio")
 
 
 @dataclass(frozen=True)
@@ -208,14 +206,11 @@ class TrainRecipe:
     """Train on the judge's label probabilities instead of the one label."""
 
     def __post_init__(self) -> None:
-        _require(self.lora_rank >= 1, "train.lora_rank must be at least 1", self.lora_rank)
-        _require(self.lora_alpha >= 1, "train.lora_alpha must be at least 1", self.lora_alpha)
+        _require_at_least(1, self, "train", "lora_rank", "lora_alpha", "epochs", "batch_size")
         _require(0 < self.lora_layer_share <= 1, "train.lora_layer_share must be in (0, 1]", self.lora_layer_share)
         _require(0 <= self.lora_dropout < 1, "train.lora_dropout must be in [0, 1)", self.lora_dropout)
         _require(self.learning_rate > 0, "train.learning_rate must be above 0", self.learning_rate)
-        _require(self.epochs >= 1, "train.epochs must be at least 1", self.epochs)
         _require(self.min_steps >= 0, "train.min_steps must be 0 or more", self.min_steps)
-        _require(self.batch_size >= 1, "train.batch_size must be at least 1", self.batch_size)
         _require(
             self.max_grad_norm is None or self.max_grad_norm > 0,
             "train.max_grad_norm must be above 0, or null for no limit",
@@ -223,7 +218,7 @@ class TrainRecipe:
         )
         _require(0 <= self.warmup_fraction < 1, "train.warmup_fraction must be in [0, 1)", self.warmup_fraction)
         _require(self.weight_decay >= 0, "train.weight_decay must be 0 or more", self.weight_decay)
-        _require(self.layers is None or self.layers >= 1, "train.layers must be at least 1, or null", self.layers)
+        _require_at_least(1, self, "train", "layers", or_null=" for all")
         _require(
             self.max_steps is None or self.max_steps >= max(1, self.min_steps),
             f"train.max_steps must be at least train.min_steps, {max(1, self.min_steps)}, or null for no limit",
@@ -258,12 +253,21 @@ class Recipe:
     train: TrainRecipe = field(default_factory=TrainRecipe)
     classify: ClassifyRecipe = field(default_factory=ClassifyRecipe)
 
+    def for_labels(self, n_labels: int) -> Recipe:
+        """Return the recipe with the N that it has for a task of so many labels; see `generate.synthetic_in_all`."""
+        settings = self.generate
+        if settings.synthetic_in_all is None:
+            return self
+        n = min(settings.synthetic_per_label, max(1, settings.synthetic_in_all // n_labels))
+        return dataclasses.replace(self, generate=dataclasses.replace(settings, synthetic_per_label=n))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as nested mappings, for the manifest."""
         return dataclasses.asdict(self)
 
 
 _DEFAULT = Recipe()
+# Written texts in all: as many as the longest training reads once, `max_steps` times `batch_size`.
 PRESETS: dict[str, Recipe] = {
     "default": _DEFAULT,
     # The paper's settings to the letter; only what is exactly equivalent is done faster.
@@ -271,6 +275,7 @@ PRESETS: dict[str, Recipe] = {
         name="paper",
         generate=GenerateRecipe(
             synthetic_per_label=21,
+            synthetic_in_all=None,
             demonstrations_per_prompt=None,
             describe_label=False,
             max_rounds=20,
@@ -296,14 +301,14 @@ PRESETS: dict[str, Recipe] = {
     "fast": dataclasses.replace(
         _DEFAULT,
         name="fast",
-        generate=GenerateRecipe(synthetic_per_label=24),
+        generate=GenerateRecipe(synthetic_per_label=24, synthetic_in_all=800),
         filter=FilterRecipe(judges=1),
         train=TrainRecipe(epochs=5, min_steps=40, max_steps=100),
     ),
     "accurate": dataclasses.replace(
         _DEFAULT,
         name="accurate",
-        generate=GenerateRecipe(synthetic_per_label=144),
+        generate=GenerateRecipe(synthetic_per_label=144, synthetic_in_all=4800),
         filter=FilterRecipe(judges=7),
         train=TrainRecipe(max_steps=600),
     ),

@@ -108,6 +108,9 @@ def _build(base: Recipe, changes: dict[str, Any], *, where: str) -> Recipe:
         else:
             merged[key] = value
     _refuse_truths(base.to_dict(), changes, where)
+    own = changes.get("generate")
+    if isinstance(own, dict) and "synthetic_per_label" in own and "synthetic_in_all" not in own:
+        merged["generate"]["synthetic_in_all"] = None  # who gives a number wants that number
     try:
         return TypeAdapter(Recipe).validate_python(merged)
     except ValidationError as error:

@@ -222,6 +222,16 @@ def test_one_example_per_label_is_enough_for_a_judge_in_context() -> None:
     assert result.code == 0, result.err
 
 
+def test_labels_that_would_get_too_many_texts_together_get_fewer() -> None:
+    few = ["--set", "generate.synthetic_in_all=21"]
+    assert "write    28 texts from 2 prompts" in handful("check", "task.yaml", *few).out  # a third more than ten
+    result = handful("run", "task.yaml", *SCRIPTED, *few)
+    assert result.code == 0, result.err
+    assert "ours (4 + 10)" in result.out
+    manifest = json.loads(Path("run/manifest.json").read_text())
+    assert manifest["identity"]["recipe"]["generate"]["synthetic_per_label"] == 10
+
+
 def test_check_needs_no_model_and_writes_nothing() -> None:
     before = sorted(Path().rglob("*"))
     assert handful("check", "task.yaml", "--recipe", "paper").code == 0

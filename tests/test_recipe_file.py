@@ -46,6 +46,48 @@ def test_override_null_means_all() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("preset", "n_labels", "expected"),
+    [
+        ("default", 2, 72),
+        ("default", 22, 72),
+        ("default", 23, 69),
+        ("default", 77, 20),
+        ("default", 1601, 1),
+        ("fast", 33, 24),
+        ("fast", 53, 15),
+        ("accurate", 33, 144),
+        ("accurate", 77, 62),
+        ("paper", 77, 21),
+    ],
+)
+def test_of_many_labels_each_gets_fewer_texts(preset: str, n_labels: int, expected: int) -> None:
+    recipe = PRESETS[preset]
+    fitted = recipe.for_labels(n_labels)
+    assert fitted.generate.synthetic_per_label == expected
+    assert fitted.for_labels(n_labels) == fitted
+    unchanged = dataclasses.replace(fitted.generate, synthetic_per_label=recipe.generate.synthetic_per_label)
+    assert dataclasses.replace(fitted, generate=unchanged) == recipe
+
+
+def test_written_in_all_is_what_the_longest_training_reads_once() -> None:
+    for name in ("fast", "default", "accurate"):
+        train = PRESETS[name].train
+        assert train.max_steps is not None
+        assert PRESETS[name].generate.synthetic_in_all == train.max_steps * train.batch_size
+
+
+def test_a_number_that_is_given_holds_for_any_number_of_labels(tmp_path: Path) -> None:
+    given = load_recipe("default", ("generate.synthetic_per_label=50",))
+    assert given.for_labels(77).generate.synthetic_per_label == 50
+    both = load_recipe("default", ("generate.synthetic_per_label=50", "generate.synthetic_in_all=770"))
+    assert both.for_labels(77).generate.synthetic_per_label == 10
+    assert load_recipe("default", ("generate.synthetic_in_all=null",)).for_labels(77).generate.synthetic_per_label == 72
+    path = tmp_path / "own.yaml"
+    path.write_text("generate: {synthetic_per_label: 60}\n")
+    assert load_recipe(str(path)).for_labels(77).generate.synthetic_per_label == 60
+
+
 def test_file_starts_from_its_base(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("base: paper\ntrain: {epochs: 4}\n")

@@ -104,8 +104,8 @@ class Cell:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The plan's recipe, as the method changes it."""
-        recipe = change_recipe(self.plan.recipe, self.method.changes)
+        """The plan's recipe, as the method changes it, for the task's labels."""
+        recipe = change_recipe(self.plan.recipe, self.method.changes).for_labels(len(self.task.labels))
         if self.method.shots != "full":
             return recipe
         train = dataclasses.replace(recipe.train, epochs=self.plan.full_epochs, max_steps=None)
@@ -122,7 +122,7 @@ class Cell:
 
         How the method trains is no part of it: methods that write and judge alike share their candidates.
         """
-        recipe = change_recipe(self.plan.recipe, self.writing_changes)
+        recipe = change_recipe(self.plan.recipe, self.writing_changes).for_labels(len(self.task.labels))
         shots = self._own_shots
         task = self._drawn(self.plan.shots_per_label) if shots is None else self._at_most(shots)
         return Job(task, recipe, self.seed, self.plan.engine)

@@ -146,7 +146,8 @@ class JobOptions(TaskOptions, ModelOptions):
         from handful.job import Job
 
         recipe = self.load_recipe()
-        return Job(self.load_task(recipe), recipe, self.seed, self.open_engine())
+        task = self.load_task(recipe)
+        return Job(task, recipe.for_labels(len(task.labels)), self.seed, self.open_engine())
 
     def run_directory(self, job: Job) -> Path:
         """Return the run directory asked for, or the one named after the job."""

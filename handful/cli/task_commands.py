@@ -87,6 +87,7 @@ def _check(options: TaskOptions) -> None:
     recipe = options.load_recipe()
     task = options.load_task(recipe)
     given_attributes(task, recipe)
+    recipe = recipe.for_labels(len(task.labels))
     _show_task(task)
     for warning in task.warnings:
         tell_warning(warning)

@@ -176,6 +176,15 @@ def test_ours_with_more_examples_writes_from_them(tmp_path: Path) -> None:
         plan_of("lora_synthetic:1").check()
 
 
+def test_each_of_many_labels_gets_its_part_and_a_given_number_holds(tmp_path: Path) -> None:
+    recipe = change_recipe(small_recipe(), ("generate.synthetic_in_all=6",))
+    plan = plan_of("lora_synthetic,lora_synthetic[4]", seeds=1, recipe=recipe)
+    assert [cell.synthetic_per_label for cell in plan.cells()] == [3, 4]
+    (result,) = measure(plan, tmp_path / "bench")
+    assert [summary.title for summary in result.summaries] == ["ours (3 + 3)", "ours (3 + 4)"]
+    assert [line["n_training"] for line in read_jsonl(tmp_path / "bench" / "cells.jsonl")] == [12, 14]
+
+
 def test_a_rare_label_gives_all_it_has() -> None:
     task = two_label_task()
     scarce = dataclasses.replace(task, examples=task.examples[:-1])
