@@ -1,8 +1,8 @@
 """What a run will do and about how long it takes, before it starts: arithmetic on a task and a recipe, no model.
 
-The rates are those of SmolLM2-135M on two cores of a server CPU with AVX-512, tuned in float32 on a fast one or in
-bfloat16 on a slower one with instructions for it (docs/experiments.md, 2026-11-24 and 2026-11-26); they say what order
-of magnitude to expect, and scale with the size of the model and the machine's speed.
+The rates are those of SmolLM2-135M on two cores of a server CPU with AVX-512 and its bfloat16 (docs/experiments.md,
+2026-11-27, "`default` from examples to classifier"); one with AMX takes half to two thirds of the time. They say what
+order of magnitude to expect, and scale with the size of the model and the machine's speed.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ from handful.words import count_words
 
 TOKENS_PER_WORD = 1.3
 """English text in byte-level BPE vocabularies of about 50,000 tokens; other languages and code need more."""
-WRITTEN_TOKENS_PER_SECOND = 560.0
-"""One token per forward pass, up to 192 texts at once: 544 questions of about 16 tokens in 15.6 s."""
-READ_TOKENS_PER_SECOND = 1500.0
-"""Whole texts per forward pass: 0.212 GFLOP a token (the model's config) at 320 to 350 GFLOP/s."""
-TRAINED_TOKENS_PER_SECOND = 600.0
-"""Through all layers, forward and the gradient of the activations: twice the reading, the frozen weights need none."""
+WRITTEN_TOKENS_PER_SECOND = 320.0
+"""One token per forward pass, up to 192 texts at once: 384 news of about 50 tokens in 61 s."""
+READ_TOKENS_PER_SECOND = 1100.0
+"""Whole texts per forward pass, behind demonstrations: 384 news in 23 s, 576 questions in 14 s."""
+TRAINED_TOKENS_PER_SECOND = 320.0
+"""Through all layers, forward and the gradient of the activations, attention included: a judge's step takes 2.3 s on
+news and 1.8 s on questions."""
+LAYOUT_TOKENS = 8
+"""Around each text: its name, `Label:` and a label."""
 SECONDS_PER_STEP = 0.05
 """Of a training step however small: optimizer, gradient clipping, Python."""
 PARAMETERS = 134_500_000
@@ -90,7 +93,8 @@ def make_plan(task: Task, recipe: Recipe) -> Plan:
     rows = len(task.examples) + limits.synthetic_per_label * len(task.labels)
     training = _training(rows, recipe)
     baseline = _training(len(task.examples), recipe)
-    step_tokens = label_prompt + recipe.train.batch_size * text_tokens
+    read_tokens = text_tokens + LAYOUT_TOKENS
+    step_tokens = label_prompt + recipe.train.batch_size * read_tokens
     steps = training.n_steps + (baseline.n_steps if task.test else 0)
     trained_tokens = step_tokens * recipe.train.lora_layer_share
     judge_steps, judge_tokens = _judge_tuning(task, recipe)
@@ -99,7 +103,7 @@ def make_plan(task: Task, recipe: Recipe) -> Plan:
     labelled = recipe.filter.judges * candidates + _measured_texts(task, pool)
     seconds = (
         candidates * text_tokens / WRITTEN_TOKENS_PER_SECOND
-        + labelled * (text_tokens + label_tokens) / READ_TOKENS_PER_SECOND
+        + labelled * (read_tokens + label_tokens) / READ_TOKENS_PER_SECOND
         + judge_steps * (SECONDS_PER_STEP + judge_tokens / TRAINED_TOKENS_PER_SECOND)
         + steps * (SECONDS_PER_STEP + trained_tokens / TRAINED_TOKENS_PER_SECOND)
     )
@@ -172,7 +176,8 @@ def _judge_tuning(task: Task, recipe: Recipe) -> tuple[int, float]:
     episodes = tuning_plan(task, recipe, 0).episodes
     first = episodes[0]
     asked = [Segment(row.text, is_example=True) for row in first.rows]
-    return settings.judges * len(episodes), _tokens([*first.prefix, *asked], recipe)
+    n_tokens = _tokens([*first.prefix, *asked], recipe) + LAYOUT_TOKENS * len(asked)
+    return settings.judges * len(episodes), n_tokens
 
 
 def _measured_texts(task: Task, pool: int) -> int:
