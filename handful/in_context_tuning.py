@@ -40,7 +40,7 @@ def tuning_plan(task: Task, recipe: Recipe, seed: int) -> TrainingPlan:
         train=settings,
         prompt=recipe.prompt,
         seed=seed,
-        episodes=tuple(_episode(task, seed, step) for step in range(_n_steps(task, recipe.filter.judge_epochs))),
+        episodes=tuple(episode(task, seed, step) for step in range(n_steps(task, recipe.filter.judge_epochs))),
     )
 
 
@@ -68,11 +68,14 @@ def split_halves(task: Task, draw: Random) -> tuple[list[Example], list[Example]
 def shown_of(task: Task, half: Sequence[Example]) -> list[Example]:
     """Return as many of a half's examples as a prompt shows: the first of each label, the same number if it can be."""
     most = max(1, _texts_within(_MOST_BYTES_SHOWN, task) // len(task.labels))
-    first = {label: [e for e in half if e.label == label][:most] for label in task.label_names}
-    return [example for example in half if example in first[example.label]]
+    shown: dict[str, list[Example]] = {label: [] for label in task.label_names}
+    for example in half:
+        if len(shown[example.label]) < most:
+            shown[example.label].append(example)
+    return [example for example in half if example in shown[example.label]]
 
 
-def _n_steps(task: Task, epochs: int) -> int:
+def n_steps(task: Task, epochs: int) -> int:
     """Return how many steps ask for every example so often, on average."""
     asked = min(_most_asked(task), len(task.examples) // 2)
     return math.ceil(epochs * len(task.examples) / asked)
@@ -88,7 +91,8 @@ def _texts_within(n_bytes: int, task: Task) -> int:
     return n_bytes * len(sizes) // max(1, sum(sizes))
 
 
-def _episode(task: Task, seed: int, step: int) -> Episode:
+def episode(task: Task, seed: int, step: int) -> Episode:
+    """Return a step of a tuning on the task's examples: what is shown and what is asked."""
     shown, asked = split_halves(task, stream(seed, "episode", step))
     rows = tuple(TrainingExample(e.text, e.label, "real") for e in asked[: _most_asked(task)])
     return Episode(classification_prefix(task, shown_of(task, shown)), rows)

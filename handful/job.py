@@ -18,8 +18,12 @@ class Job:
 
     task: Task
     recipe: Recipe
+    """With the N that it has for the task's labels, whatever it is made with; see `Recipe.for_labels`."""
     seed: int
     engine: Engine
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "recipe", self.recipe.for_labels(len(self.task.labels)))
 
     def identity(self) -> dict[str, Any]:
         """Return what a run directory is compared by.

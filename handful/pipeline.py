@@ -25,11 +25,8 @@ from handful.rounds import judge_round, write_round
 from handful.run import Run
 from handful.screening import screen_candidates
 from handful.task import Task
-from handful.training_set import calibration_pool, training_rows
+from handful.training_set import calibration_pool, least_kept, training_rows
 from handful.tuning import tune_classifier
-
-_STARVING = 0.25
-"""See `starving_labels`."""
 
 Stage = Literal["generate", "filter", "train", "evaluate"]
 
@@ -139,12 +136,8 @@ def _out_of_time(job: Job, run: Run, round_index: int, started: float) -> bool:
 
 
 def starving_labels(tallies: Mapping[str, Tally], recipe: Recipe) -> list[str]:
-    """Return the labels for which too little was kept.
-
-    That is less than N. Where every text is used under the label it is judged to have, no label is due as many as any
-    other: there it is less than a quarter of N.
-    """
-    least = recipe.generate.synthetic_per_label * (_STARVING if recipe.filter.relabel else 1)
+    """Return the labels for which too little was kept; see `least_kept`."""
+    least = least_kept(recipe.generate.synthetic_per_label, relabel=recipe.filter.relabel)
     return [label for label, count in tallies.items() if count.kept < least]
 
 

@@ -1,18 +1,19 @@
 """What a run will do and about how long it takes, before it starts: arithmetic on a task and a recipe, no model.
 
 The rates are those of SmolLM2-135M on two cores of a server CPU with AVX-512 and its bfloat16 (docs/experiments.md,
-2026-11-27, "`default` from examples to classifier"); one with AMX takes half to two thirds of the time. They say what
-order of magnitude to expect, and scale with the size of the model and the machine's speed.
+2026-11-27, "`default` from examples to classifier"). They say what order of magnitude to expect, and scale with the
+size of the model and the machine's speed.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from handful.generate import Tally, plan_round
-from handful.in_context_tuning import tuning_plan
-from handful.llm.label_trie import FEW_NODES, build_label_trie
+from handful.in_context_tuning import episode, n_steps
+from handful.llm.label_trie import FEW_NODES, LabelTrie, build_label_trie
 from handful.prompts import Segment, classification_prefix
 from handful.recipe import Recipe
 from handful.records import TrainingExample
@@ -44,8 +45,8 @@ BYTES_PER_TRAINED_TOKEN = 1_500_000
 """Activations kept for the gradient: about 30 layers of 12 vectors of 576 to 1,536 floats."""
 CONTEXT_TOKENS = 8192
 """Of SmolLM2-135M's context."""
-_WORD_LETTERS = 8
-"""A longer word is taken for two tokens."""
+_PIECE = re.compile(r" ?[A-Za-z]{1,8}| ?[^A-Za-z\s]")
+"""A word of more than eight letters is taken for two tokens, and any other sign, Chinese ones too, for one."""
 _PROMPT_WORDS = 25
 """Instruction and layout of one prompt, without its examples."""
 
@@ -89,21 +90,20 @@ def make_plan(task: Task, recipe: Recipe) -> Plan:
     shots = len(task.examples) / len(task.labels)
     shown = min(shots, limits.demonstrations_per_prompt or shots)
     prompt_tokens = TOKENS_PER_WORD * _PROMPT_WORDS + shown * text_tokens
-    label_prompt = TOKENS_PER_WORD * (_PROMPT_WORDS + len(task.labels))
-    rows = len(task.examples) + limits.synthetic_per_label * len(task.labels)
+    label_prompt = TOKENS_PER_WORD * _PROMPT_WORDS + sum(len(_pieces(own)) for own in task.verbalizers.values())
+    rows = len(task.examples) + min(limits.synthetic_per_label, limits.most_candidates) * len(task.labels)
     training = _training(rows, recipe)
     baseline = _training(len(task.examples), recipe)
-    read_tokens = text_tokens + LAYOUT_TOKENS
-    step_tokens = label_prompt + recipe.train.batch_size * read_tokens
+    trie, read_tokens = _label_trie(task), text_tokens + LAYOUT_TOKENS
+    step_tokens = label_prompt + recipe.train.batch_size * (read_tokens + _nodes_learnt(trie))
     steps = training.n_steps + (baseline.n_steps if task.test else 0)
     trained_tokens = step_tokens * recipe.train.lora_layer_share
     judge_steps, judge_tokens = _judge_tuning(task, recipe)
     pool = min(candidates, POOL_TEXTS)
-    label_tokens = _label_tokens(task)
     labelled = recipe.filter.judges * candidates + _measured_texts(task, pool)
     seconds = (
         candidates * text_tokens / WRITTEN_TOKENS_PER_SECOND
-        + labelled * (read_tokens + label_tokens) / READ_TOKENS_PER_SECOND
+        + labelled * (read_tokens + trie.n_nodes) / READ_TOKENS_PER_SECOND
         + judge_steps * (SECONDS_PER_STEP + judge_tokens / TRAINED_TOKENS_PER_SECOND)
         + steps * (SECONDS_PER_STEP + trained_tokens / TRAINED_TOKENS_PER_SECOND)
     )
@@ -119,7 +119,7 @@ def make_plan(task: Task, recipe: Recipe) -> Plan:
         minutes=seconds / 60,
         judge_prompt_tokens=round(_judge_prompt_tokens(task, recipe)),
         cut_examples=sum(TOKENS_PER_WORD * own > most for own in words),
-        label_tokens=label_tokens,
+        label_tokens=trie.n_nodes,
         memory_bytes=round(BASE_BYTES + PARAMETERS * BYTES_PER_PARAMETER + kept_tokens * BYTES_PER_TRAINED_TOKEN),
     )
 
@@ -143,29 +143,39 @@ def warnings_of(plan: Plan, recipe: Recipe) -> list[str]:
     return said
 
 
-def _label_tokens(task: Task) -> int:
-    """Return how many tokens of the labels are read behind a text, if a long word is two tokens and others are one."""
+def _label_trie(task: Task) -> LabelTrie:
     number: dict[str, int] = {"\n": 0}
-    ids = []
-    for own in task.verbalizers.values():
-        pieces = [piece for word in own.split() for piece in (word[:_WORD_LETTERS], word[_WORD_LETTERS:]) if piece]
-        ids.append([number.setdefault(piece, len(number)) for piece in pieces])
-    return build_label_trie(ids, [number["\n"]]).n_nodes
+    spelled = [tuple(number.setdefault(p, len(number)) for p in _pieces(own)) for own in task.verbalizers.values()]
+    return build_label_trie(list(dict.fromkeys(spelled)), [number["\n"]])
+
+
+def _pieces(text: str) -> list[str]:
+    """Return about what a byte-level vocabulary makes of a text; texts of other words have other pieces."""
+    return _PIECE.findall(" " + " ".join(text.split()))
+
+
+def _nodes_learnt(trie: LabelTrie) -> float:
+    """Return how many label tokens a training reads behind a text."""
+    if trie.is_small:
+        return trie.n_nodes
+    return sum(len(trie.nodes_of([label])) for label in range(len(trie.steps))) / len(trie.steps)
 
 
 def _judge_prompt_tokens(task: Task, recipe: Recipe) -> float:
     if recipe.filter.judge == "in_context":
         shown: Sequence[Segment] = classification_prefix(task, task.examples)
     else:
-        shown = tuning_plan(task, recipe, 0).episodes[0].prefix
+        shown = episode(task, 0, 0).prefix
     return _tokens(shown, recipe)
 
 
 def _tokens(segments: Sequence[Segment], recipe: Recipe) -> float:
     """Return how many tokens segments have, examples cut as they are when they are read."""
-    lengths = [(TOKENS_PER_WORD * count_words(segment.text), segment.is_example) for segment in segments]
     most = recipe.prompt.max_text_tokens
-    return sum(min(most, length) if is_example else length for length, is_example in lengths)
+    return sum(
+        min(most, TOKENS_PER_WORD * count_words(segment.text)) if segment.is_example else len(_pieces(segment.text))
+        for segment in segments
+    )
 
 
 def _judge_tuning(task: Task, recipe: Recipe) -> tuple[int, float]:
@@ -173,11 +183,11 @@ def _judge_tuning(task: Task, recipe: Recipe) -> tuple[int, float]:
     settings = recipe.filter
     if settings.judge == "in_context":
         return 0, 0.0
-    episodes = tuning_plan(task, recipe, 0).episodes
-    first = episodes[0]
+    first = episode(task, 0, 0)
     asked = [Segment(row.text, is_example=True) for row in first.rows]
-    n_tokens = _tokens([*first.prefix, *asked], recipe) + LAYOUT_TOKENS * len(asked)
-    return settings.judges * len(episodes), n_tokens
+    behind = LAYOUT_TOKENS + _nodes_learnt(_label_trie(task))
+    n_tokens = _tokens([*first.prefix, *asked], recipe) + behind * len(asked)
+    return settings.judges * n_steps(task, settings.judge_epochs), n_tokens
 
 
 def _measured_texts(task: Task, pool: int) -> int:

@@ -254,12 +254,11 @@ class Recipe:
     classify: ClassifyRecipe = field(default_factory=ClassifyRecipe)
 
     def for_labels(self, n_labels: int) -> Recipe:
-        """Return the recipe with the N that it has for a task of so many labels; see `generate.synthetic_in_all`."""
-        settings = self.generate
-        if settings.synthetic_in_all is None:
-            return self
-        n = min(settings.synthetic_per_label, max(1, settings.synthetic_in_all // n_labels))
-        return dataclasses.replace(self, generate=dataclasses.replace(settings, synthetic_per_label=n))
+        """Return the recipe with the N it has for so many labels, which holds: `generate.synthetic_in_all` is null."""
+        n, most = self.generate.synthetic_per_label, self.generate.synthetic_in_all
+        n = n if most is None else min(n, max(1, most // n_labels))
+        settings = dataclasses.replace(self.generate, synthetic_per_label=n, synthetic_in_all=None)
+        return dataclasses.replace(self, generate=settings)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as nested mappings, for the manifest."""
@@ -267,10 +266,10 @@ class Recipe:
 
 
 _DEFAULT = Recipe()
-# Written texts in all: as many as the longest training reads once, `max_steps` times `batch_size`.
+# Texts in all: as many as the longest training reads once, `max_steps` times `batch_size`, but for the real ones.
 PRESETS: dict[str, Recipe] = {
     "default": _DEFAULT,
-    # The paper's settings to the letter; only what is exactly equivalent is done faster.
+    # The paper's settings to the letter; only what is exactly equivalent is done faster (but `llm/label_trie.py`).
     "paper": Recipe(
         name="paper",
         generate=GenerateRecipe(

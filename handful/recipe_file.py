@@ -33,6 +33,9 @@ def load_recipe(spec: str = "default", overrides: tuple[str, ...] = ()) -> Recip
             raise RecipeError(f"unknown base recipe {base_name!r}", where=spec, mend=_suggest(base_name, list(PRESETS)))
         base = PRESETS[base_name]
         changes.setdefault("name", Path(spec).stem)
+        own = changes.get("generate")
+        if isinstance(own, dict) and "synthetic_per_label" in own:
+            own.setdefault("synthetic_in_all", None)  # who gives a number wants that number
     return _build(base, _with_overrides(changes, overrides), where=spec)
 
 
@@ -42,6 +45,9 @@ def change_recipe(recipe: Recipe, overrides: tuple[str, ...]) -> Recipe:
 
 
 def _with_overrides(changes: dict[str, Any], overrides: tuple[str, ...]) -> dict[str, Any]:
+    given = {override.partition("=")[0].strip() for override in overrides}
+    if "generate.synthetic_per_label" in given and "generate.synthetic_in_all" not in given:
+        overrides = (*overrides, "generate.synthetic_in_all=null")
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
@@ -108,9 +114,6 @@ def _build(base: Recipe, changes: dict[str, Any], *, where: str) -> Recipe:
         else:
             merged[key] = value
     _refuse_truths(base.to_dict(), changes, where)
-    own = changes.get("generate")
-    if isinstance(own, dict) and "synthetic_per_label" in own and "synthetic_in_all" not in own:
-        merged["generate"]["synthetic_in_all"] = None  # who gives a number wants that number
     try:
         return TypeAdapter(Recipe).validate_python(merged)
     except ValidationError as error:

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -119,9 +120,17 @@ class Task:
 
     def examples_of(self, label: str) -> tuple[Example, ...]:
         """Return the examples of one label; raises TaskError if there is no such label."""
-        if label not in self.label_names:
+        own = self._examples_by_label.get(label)
+        if own is None:
             raise TaskError(f"the task has no label {short(label)}", where=self.source)
-        return tuple(example for example in self.examples if example.label == label)
+        return own
+
+    @cached_property
+    def _examples_by_label(self) -> dict[str, tuple[Example, ...]]:
+        found: dict[str, list[Example]] = {label.name: [] for label in self.labels}
+        for example in self.examples:
+            found[example.label].append(example)
+        return {label: tuple(own) for label, own in found.items()}
 
     def require_shots(self, least: int) -> None:
         """Raise TaskError, with all counts, if a label has fewer than `least` examples."""

@@ -14,6 +14,8 @@ from handful.recipe import Recipe
 from handful.records import Candidate, TrainingExample, Verdict
 from handful.task import Task
 
+_STARVING = 0.25
+"""See `least_kept`."""
 POOL_TEXTS = 160
 """At most so many: a prior of a few labels needs no more, and every method scores them all."""
 
@@ -52,6 +54,15 @@ def training_rows(
             soft = verdict.label_probabilities if judged else ()
             rows.append(TrainingExample(texts[verdict.candidate_id], label, "synthetic", 1.0, soft))
     return _balanced(rows)
+
+
+def least_kept(synthetic_per_label: int, *, relabel: bool) -> float:
+    """Return from how few kept texts a label is starving: less than N.
+
+    Where every text is used under the label it is judged to have, no label is due as many as any other: there it is
+    less than a quarter of N.
+    """
+    return synthetic_per_label * (_STARVING if relabel else 1)
 
 
 def calibration_pool(candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> list[str]:

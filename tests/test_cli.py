@@ -224,12 +224,17 @@ def test_one_example_per_label_is_enough_for_a_judge_in_context() -> None:
 
 def test_labels_that_would_get_too_many_texts_together_get_fewer() -> None:
     few = ["--set", "generate.synthetic_in_all=21"]
-    assert "write    28 texts from 2 prompts" in handful("check", "task.yaml", *few).out  # a third more than ten
+    checked = handful("check", "task.yaml", *few).out
+    assert "  N        10 for each label, not 72: 21 in all\n" in checked
+    assert "write    28 texts from 2 prompts" in checked  # a third more than ten
+    assert "for each label, not" not in handful("check", "task.yaml").out
     result = handful("run", "task.yaml", *SCRIPTED, *few)
     assert result.code == 0, result.err
     assert "ours (4 + 10)" in result.out
     manifest = json.loads(Path("run/manifest.json").read_text())
     assert manifest["identity"]["recipe"]["generate"]["synthetic_per_label"] == 10
+    # What is done is what counts, however it was asked for.
+    assert handful("run", "task.yaml", *SCRIPTED, "--set", "generate.synthetic_per_label=10").code == 0
 
 
 def test_check_needs_no_model_and_writes_nothing() -> None:

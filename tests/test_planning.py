@@ -61,14 +61,20 @@ def test_what_will_not_fit_is_said() -> None:
     assert plan.written_tokens == plan.candidates * 512
 
 
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGH"
+
+
 @pytest.mark.parametrize(
     ("verbalizers", "expected"),
     [
-        ([f"w{n}" for n in range(20)], 0),
-        ([f"word-and-word{n}" for n in range(20)], 1),
-        ([f"w of more words {n}" for n in range(20)], 4),
-        ([f"w{n} of" for n in range(32)], 32),
-        ([f"w{n} of" for n in range(33)], 0),
+        ([f"w{c}" for c in LETTERS[:20]], 0),
+        ([f"some_word_{c}" for c in LETTERS[:20]], 4),
+        ([f"w of more words {c}" for c in LETTERS[:20]], 4),
+        ([f"{c}w of" for c in LETTERS[:32]], 32),
+        ([f"{c}w of" for c in LETTERS[:33]], 0),
+        ([f"\u4e00\u4e01{chr(0x4E10 + n)}" for n in range(20)], 2),
+        (["customer service", "customerservice"], 1),
+        (["one  word", "one word", "word"], 1),
         ([f"{a} {b} {c}" for a in "abcdef" for b in "abcdef" for c in "ab"], 42),
     ],
 )
@@ -84,7 +90,7 @@ def test_tokens_of_the_labels_are_read_where_they_part(verbalizers: list[str], e
     if expected < 33:
         assert warnings_of(plan, recipe) == []
     else:
-        assert plan.minutes > 1.3 * without.minutes
+        assert plan.minutes > 1.2 * without.minutes
         assert warnings_of(plan, recipe)[0].startswith("about 42 tokens of the labels are read behind every text")
 
 

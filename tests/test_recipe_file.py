@@ -66,8 +66,9 @@ def test_of_many_labels_each_gets_fewer_texts(preset: str, n_labels: int, expect
     fitted = recipe.for_labels(n_labels)
     assert fitted.generate.synthetic_per_label == expected
     assert fitted.for_labels(n_labels) == fitted
-    unchanged = dataclasses.replace(fitted.generate, synthetic_per_label=recipe.generate.synthetic_per_label)
-    assert dataclasses.replace(fitted, generate=unchanged) == recipe
+    kept = {key: getattr(recipe.generate, key) for key in ("synthetic_per_label", "synthetic_in_all")}
+    assert fitted.generate.synthetic_in_all is None
+    assert dataclasses.replace(fitted, generate=dataclasses.replace(fitted.generate, **kept)) == recipe
 
 
 def test_written_in_all_is_what_the_longest_training_reads_once() -> None:
@@ -86,6 +87,10 @@ def test_a_number_that_is_given_holds_for_any_number_of_labels(tmp_path: Path) -
     path = tmp_path / "own.yaml"
     path.write_text("generate: {synthetic_per_label: 60}\n")
     assert load_recipe(str(path)).for_labels(77).generate.synthetic_per_label == 60
+    path.write_text("generate: {synthetic_in_all: 500}\n")
+    assert load_recipe(str(path)).for_labels(77).generate.synthetic_per_label == 6
+    changed = load_recipe(str(path), ("generate.synthetic_per_label=50",))
+    assert changed.for_labels(77).generate.synthetic_per_label == 50
 
 
 def test_file_starts_from_its_base(tmp_path: Path) -> None:

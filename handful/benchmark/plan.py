@@ -122,7 +122,7 @@ class Cell:
 
         How the method trains is no part of it: methods that write and judge alike share their candidates.
         """
-        recipe = change_recipe(self.plan.recipe, self.writing_changes).for_labels(len(self.task.labels))
+        recipe = change_recipe(self.plan.recipe, self.writing_changes)
         shots = self._own_shots
         task = self._drawn(self.plan.shots_per_label) if shots is None else self._at_most(shots)
         return Job(task, recipe, self.seed, self.plan.engine)

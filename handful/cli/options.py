@@ -146,8 +146,7 @@ class JobOptions(TaskOptions, ModelOptions):
         from handful.job import Job
 
         recipe = self.load_recipe()
-        task = self.load_task(recipe)
-        return Job(task, recipe.for_labels(len(task.labels)), self.seed, self.open_engine())
+        return Job(self.load_task(recipe), recipe, self.seed, self.open_engine())
 
     def run_directory(self, job: Job) -> Path:
         """Return the run directory asked for, or the one named after the job."""

@@ -17,6 +17,7 @@ from handful.errors import TaskError
 
 if TYPE_CHECKING:
     from handful.planning import Plan
+    from handful.recipe import Recipe
     from handful.task import Task
 
 
@@ -87,28 +88,38 @@ def _check(options: TaskOptions) -> None:
     recipe = options.load_recipe()
     task = options.load_task(recipe)
     given_attributes(task, recipe)
-    recipe = recipe.for_labels(len(task.labels))
+    asked, recipe = recipe, recipe.for_labels(len(task.labels))
     _show_task(task)
     for warning in task.warnings:
         tell_warning(warning)
     plan = make_plan(task, recipe)
     for warning in warnings_of(plan, recipe):
         tell_warning(warning)
-    _show_plan(plan, recipe.name)
+    _show_plan(plan, recipe, asked)
 
 
 def _show_task(task: Task) -> None:
     examples = Counter(example.label for example in task.examples)
     tests = Counter(example.label for example in task.test or ())
-    rows = [
-        [label.name, label.verbalizer, str(examples[label.name]), str(tests[label.name]), label.description or "-"]
-        for label in task.labels
-    ]
-    show_table(["label", "verbalizer", "examples", "test texts", "description"], rows, title=f"Task {task.name}")
+    cells = {
+        "label": [label.name for label in task.labels],
+        "verbalizer": [label.verbalizer for label in task.labels],
+        "examples": [str(examples[label.name]) for label in task.labels],
+        "test texts": [str(tests[label.name] or "-") for label in task.labels],
+        "description": [label.description or "-" for label in task.labels],
+    }
+    told = {title: column for title, column in cells.items() if set(column) != {"-"} and column != cells["label"]}
+    told = {"label": cells["label"], **told}
+    rows = [list(row) for row in zip(*told.values(), strict=True)]
+    show_table(list(told), rows, title=f"Task {task.name}")
 
 
-def _show_plan(plan: Plan, recipe: str) -> None:
-    say(f"With recipe {recipe}:")
+def _show_plan(plan: Plan, recipe: Recipe, asked: Recipe) -> None:
+    n, most = recipe.generate.synthetic_per_label, asked.generate.synthetic_in_all
+    say(f"With recipe {recipe.name}:")
+    if n < asked.generate.synthetic_per_label:
+        say(f"  N        {n} for each label, not {asked.generate.synthetic_per_label}: {most:,} in all")
+        say("           (generate.synthetic_in_all; --set generate.synthetic_per_label=... is not held to it)")
     say(f"  write    {plan.candidates:,} texts from {plan.prompts:,} prompts in round 1")
     say(f"           (about {plan.prompt_tokens:,} tokens a prompt, {plan.written_tokens:,} written tokens)")
     if plan.most_candidates > plan.candidates:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from handful.limits import MAX_LABEL_CHARS
@@ -12,6 +12,7 @@ from handful.reading.labels import Label, LocatedLabel, check_labels, check_line
 from handful.records import Example
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
+_SNAKE = re.compile(r"[A-Za-z0-9]+(_[A-Za-z0-9]+)+")
 # handful would read these as labels, other YAML tools as values.
 _VALUES = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 # All that may not stand in YAML as it is, or would end the line; quotes and backslashes too.
@@ -32,6 +33,7 @@ def task_template(examples: Iterable[Example], examples_path: str | Path, name: 
     check_line(name, "name", "name", MAX_LABEL_CHARS)
     counts = Counter(example.label for example in examples)
     check_labels([LocatedLabel(Label(label), str(examples_path)) for label in counts], str(examples_path))
+    spoken = {label: f" {{verbalizer: {quoted(own)}}}" for label, own in _spoken(list(counts)).items()}
     lines = [
         "# A task for handful. Every value is read as text: yes, no, null and 1.0 are labels like any other.",
         f"name: {quoted(name)}",
@@ -42,7 +44,7 @@ def task_template(examples: Iterable[Example], examples_path: str | Path, name: 
         "# Each label may have a verbalizer (the word the model reads and writes for it) and a description, like",
         "#   billing: {verbalizer: Billing, description: charges and refunds}",
         "labels:",
-        *(f"  {quoted(label)}:  # examples: {count}" for label, count in counts.items()),
+        *(f"  {quoted(label)}:{spoken.get(label, '')}  # examples: {count}" for label, count in counts.items()),
         "# Paths are relative to this file: CSV, TSV, JSONL or Parquet with the columns text and label.",
         f"examples: {quoted(str(examples_path))}",
         "# Further columns and files, all optional:",
@@ -51,6 +53,13 @@ def task_template(examples: Iterable[Example], examples_path: str | Path, name: 
         "# test: test.csv",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _spoken(labels: Sequence[str]) -> dict[str, str]:
+    """Return how labels of words with underscores between them are spoken, which takes fewer tokens."""
+    spoken = {label: label.replace("_", " ") if _SNAKE.fullmatch(label) else label for label in labels}
+    taken = Counter(own.casefold() for own in spoken.values())
+    return {label: own for label, own in spoken.items() if own != label and taken[own.casefold()] == 1}
 
 
 def quoted(value: str) -> str:

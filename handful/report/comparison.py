@@ -9,13 +9,15 @@ from typing import Any
 from handful.evaluation.methods import METHODS, OURS
 from handful.evaluation.metrics import calibration_error, confusion_matrix, per_label, reliability
 from handful.evaluation.uncertainty import Difference, paired_difference
-from handful.report.page import Chip, Column, Figure, Figures, Section, Table, TextItem, TextList, table
+from handful.report.page import Block, Chip, Column, Figure, Figures, Fold, Section, Table, TextItem, TextList, table
 from handful.report.plots import Bar, ReliabilityBin, bar_chart, heat_map, reliability_diagram
 from handful.report.run_data import Answers, RunData
 from handful.report.wording import NAME_CHARS, cut, number, percent, plural, points, share
 
 MOST_CELLS = 24
 """A confusion matrix of more labels shows only those that are confused most."""
+_HARDEST = 12
+"""Labels shown unfolded, where there are more than `MOST_CELLS`."""
 _MISTAKES = 12
 _PAIRS = 15
 _AS_SURE = 0.015
@@ -109,12 +111,20 @@ def labels_section(data: RunData) -> Section | None:
         [cut(row.label, NAME_CHARS), f"{row.n_texts:,}", share(row.precision), share(row.recall), share(row.f1), *more]
         for row, more in zip(own, beside, strict=True)
     ]
+    if len(rows) > MOST_CELLS:
+        hardest = sorted(range(len(own)), key=lambda index: own[index].f1)[:_HARDEST]
+        said = f"The {_HARDEST} of {len(rows)} labels that ours finds least well."
+        found: tuple[Block, ...] = (
+            table("label", columns, [rows[index] for index in hardest], said),
+            Fold(f"All {len(rows)} labels", (table("label", columns, rows),)),
+        )
+    else:
+        found = (table("label", columns, rows),)
     figures = [_confusions(ours, data.labels, rows_by_method(data)[OURS]["title"])]
     if other is not None and theirs is not None:
         figures.append(_confusions(theirs, data.labels, other["title"]))
     intro = "Precision: how many of the answers with this label are right. Recall: how many of its texts are found."
-    blocks = (table("label", columns, rows), Figures(tuple(figures)))
-    return Section("Label by label", intro, blocks)
+    return Section("Label by label", intro, (*found, Figures(tuple(figures))))
 
 
 def _confusions(answers: Answers, labels: Sequence[str], title: str) -> Figure:
@@ -128,12 +138,13 @@ def _confusions(answers: Answers, labels: Sequence[str], title: str) -> Figure:
 
 
 def most_confused(matrix: Sequence[Sequence[int]], labels: Sequence[str], limit: int = MOST_CELLS) -> list[str]:
-    """Return at most `limit` labels, those with the most texts off the diagonal, in the order of the labels."""
-
-    def off(index: int) -> int:
-        return sum(matrix[index]) + sum(row[index] for row in matrix) - 2 * matrix[index][index]
-
-    chosen = set(sorted(range(len(labels)), key=lambda index: (-off(index), index))[:limit])
+    """Return at most `limit` labels, pair by pair those that are taken for one another most, in the labels' order."""
+    pairs = [(-n, y, x) for y, row in enumerate(matrix) for x, n in enumerate(row) if n and x != y]
+    chosen: set[int] = set()
+    # Labels that are never confused come last.
+    for _, *pair in [*sorted(pairs), *((0, index) for index in range(len(labels)))]:
+        if len(chosen | set(pair)) <= limit:
+            chosen |= set(pair)
     return [label for index, label in enumerate(labels) if index in chosen]
 
 

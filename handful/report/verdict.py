@@ -10,6 +10,7 @@ from handful.report.comparison import Row, best_other, difference_to, rows_by_me
 from handful.report.page import Verdict
 from handful.report.run_data import RunData
 from handful.report.wording import percent, plural, points, quoted
+from handful.training_set import least_kept
 
 
 def verdict(data: RunData) -> Verdict:
@@ -76,10 +77,11 @@ def _written(data: RunData) -> str:
     moved = sum(verdict.decision == "relabelled" for _, verdict in kept)
     found = Counter(verdict.label for _, verdict in kept)
     wanted = data.recipe["generate"]["synthetic_per_label"]
-    starved = [label for label in data.labels if found[label] < wanted]
+    least = least_kept(wanted, relabel=data.recipe["filter"]["relabel"])
+    starved = [label for label in data.labels if found[label] < least]
     said = (
         f"Of {plural(len(judged), 'text')} the model wrote, {percent(len(kept) / len(judged))} were kept"
-        f"{f', {moved} of them under another label' if moved else ''}."
+        f"{f', {moved:,} of them under another label' if moved else ''}."
     )
     if starved:
         names = ", ".join(f"{quoted(label)} {found[label]}" for label in starved[:5])

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from handful.evaluation.diversity import count_words, equal_length, measure_diversity
 from handful.evaluation.words import WordDifference, content_counts, log_odds
 from handful.report.clouds import cloud_pair
-from handful.report.page import Block, Paragraph, Section, table
+from handful.report.page import Block, Fold, Section, table
 from handful.report.run_data import RunData
 from handful.report.wording import NAME_CHARS, cut, plural, share, signed
 
 _CLOUDS = 12
+_OPEN_CLOUDS = 4
+"""Shown unfolded, where there are more labels than `_CLOUDS`."""
 _WORDS = 10
 _LEAST_SHARE = 10
 """A group of texts is compared if it has at least one in so many words of the longest group."""
@@ -32,12 +34,14 @@ def words_section(data: RunData) -> Section | None:
     """Show the words of written texts beside those of real ones, and the words that tell them apart."""
     if not data.written:
         return None
-    blocks: list[Block] = []
+    clouds: list[Block] = []
     for label in data.labels[:_CLOUDS]:
         real, written = (content_counts(texts(data, label)) for texts in (real_texts, written_texts))
-        blocks.append(cloud_pair(real, written, label=cut(label, NAME_CHARS)))
+        clouds.append(cloud_pair(real, written, label=cut(label, NAME_CHARS)))
+    blocks = clouds
     if len(data.labels) > _CLOUDS:
-        blocks.append(Paragraph(f"The first {_CLOUDS} of {len(data.labels)} labels."))
+        title = f"The next {_CLOUDS - _OPEN_CLOUDS} of {len(data.labels)} labels"
+        blocks = [*clouds[:_OPEN_CLOUDS], Fold(title, tuple(clouds[_OPEN_CLOUDS:]))]
     blocks += _word_tables(data)
     n_real, n_test = len(data.task.examples), len(data.task.test or ())
     test = f" and {plural(n_test, 'test text')}" if n_test else ""

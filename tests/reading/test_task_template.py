@@ -21,6 +21,7 @@ HARD = ["yes", "null", ": x", "# y", '"', "'", "\\", "🙂", "- a", "a: b", "a #
 @example(HARD)
 @example(["\ufffe" * MAX_LABEL_CHARS, "\U0010ffff", "a\u200b", "b\ufeff"])
 @example(["\u200b", "a"])
+@example(["a_b", "a b", "A_B", "c_d_e", "_f", "g__h"])
 def test_template_gives_the_same_labels_back(tmp_path_factory: pytest.TempPathFactory, labels: list[str]) -> None:
     rows = [Example(f"text {index}", label) for index, label in enumerate(labels)]
     try:
@@ -36,7 +37,8 @@ def test_template_gives_the_same_labels_back(tmp_path_factory: pytest.TempPathFa
     task = load_task(folder / "task.yaml")
     assert task.name == "no"
     assert task.label_names == tuple(dict.fromkeys(labels))
-    assert task.verbalizers == {label: label for label in labels}
+    for label, verbalizer in task.verbalizers.items():
+        assert verbalizer in {label, label.replace("_", " ")}
 
 
 def test_template_reads_well_and_as_plain_yaml() -> None:
@@ -49,6 +51,14 @@ def test_template_reads_well_and_as_plain_yaml() -> None:
         "labels": {"yes": None, "billing": None},
         "examples": "e.csv",
     }
+
+
+def test_names_with_underscores_are_spoken_without_them() -> None:
+    labels = ["card_arrival", "top_up_by_card", "a b", "a_b", "_odd", "x__y", "plain"]
+    template = task_template([Example(label, label) for label in labels], "e.csv", "demo")
+    assert '\n  card_arrival: {verbalizer: "card arrival"}  # examples: 1\n' in template
+    spoken = {"card_arrival": {"verbalizer": "card arrival"}, "top_up_by_card": {"verbalizer": "top up by card"}}
+    assert yaml.safe_load(template)["labels"] == {**dict.fromkeys(labels), **spoken}
 
 
 def test_template_refuses_labels_no_task_can_have() -> None:

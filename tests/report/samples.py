@@ -29,6 +29,30 @@ def films(labels: tuple[str, str] = ("good", "bad"), n_test: int = 20, name: str
     )
 
 
+def many_films(n_labels: int = 30) -> RunData:
+    """A run of many labels: of the four test texts of each, label i has i % 4 answered as the next label."""
+    names = tuple(f"label {index}" for index in range(n_labels))
+    examples = tuple(Example(f"film of {name}", name) for name in names)
+    test = tuple(Example(f"test {i} of {name}", name) for name in names for i in range(4))
+    task = Task("films", "Say which.", "film", tuple(map(Label, names)), examples, test)
+    told = [names[(at + 1) % n_labels if i < at % 4 else at] for at in range(n_labels) for i in range(4)]
+    sure = tuple(tuple(0.9 if name == own else 0.1 / (n_labels - 1) for name in names) for own in told)
+    own = Answers(tuple(example.label for example in test), tuple(told), sure)
+    candidates = [Candidate(f"0-{at}-0", f"written {name}", name, 0, "p") for at, name in enumerate(names)]
+    return RunData(
+        task=task,
+        recipe=PRESETS["default"].to_dict(),
+        seed=3,
+        model="smollm2-135m",
+        candidates=candidates,
+        verdicts=[Verdict(c.id, "kept", "agrees", c.intended_label, (), (0.0,) * n_labels) for c in candidates],
+        training=[TrainingExample(c.text, c.intended_label, "synthetic") for c in candidates],
+        timings=None,
+        answers={OURS: own},
+        results={"task": "films", "n_test": len(test), "methods": [result_row(OURS, "ours", 0.6, len(test))]},
+    )
+
+
 def judged(labels: Sequence[str] = ("good", "bad")) -> tuple[list[Candidate], list[Verdict]]:
     """Ten texts a label: six kept, one moved to the other label, two rejected by the judge, one a duplicate."""
     candidates, verdicts = [], []

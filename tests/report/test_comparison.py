@@ -14,8 +14,8 @@ from handful.report.comparison import (
     most_confused,
     rows_by_method,
 )
-from handful.report.page import Chip, Figure, Figures, Table, TextList
-from tests.report.samples import result_row, run_data
+from handful.report.page import Chip, Figure, Figures, Fold, Table, TextList
+from tests.report.samples import many_films, result_row, run_data
 
 
 def test_the_table_of_methods_has_the_results_and_marks_ours() -> None:
@@ -63,6 +63,21 @@ def test_labels_one_by_one() -> None:
     assert made.columns[5].title == "F1 of LoRA-2"
     assert figures.figures[0].table.rows == (("good", "9", "1"), ("bad", "0", "10"))
     assert figures.figures[1].table.rows == (("good", "8", "2"), ("bad", "2", "8"))
+
+
+def test_of_many_labels_those_found_least_well_come_first() -> None:
+    section = labels_section(many_films())
+    assert section is not None
+    hardest, everything, _ = section.blocks
+    assert isinstance(hardest, Table)
+    assert isinstance(everything, Fold)
+    (whole,) = everything.blocks
+    assert isinstance(whole, Table)
+    assert (len(hardest.rows), len(whole.rows)) == (12, 30)
+    assert hardest.caption == "The 12 of 30 labels that ours finds least well."
+    f1 = [row[4] for row in hardest.rows]
+    assert f1 == sorted(row[4] for row in whole.rows)[:12]
+    assert [row[0] for row in whole.rows[:3]] == ["label 0", "label 1", "label 2"]
 
 
 def test_the_surest_mistakes_come_first() -> None:
@@ -118,3 +133,9 @@ def test_without_answers_there_is_nothing_to_say() -> None:
 def test_most_confused(limit: int, shown: list[str]) -> None:
     matrix = [[9, 0, 0, 5], [0, 9, 0, 0], [1, 0, 9, 0], [0, 0, 0, 0]]
     assert most_confused(matrix, ["a", "b", "c", "d"], limit) == shown
+
+
+def test_a_pair_that_is_confused_is_shown_though_other_labels_attract_more() -> None:
+    # Every label loses a text to "e"; three of "a" are taken for "b".
+    matrix = [[0, 3, 0, 0, 1], [0, 5, 0, 0, 1], [0, 0, 5, 0, 1], [0, 0, 0, 5, 1], [0, 0, 0, 0, 9]]
+    assert most_confused(matrix, list("abcde"), 3) == ["a", "b", "e"]

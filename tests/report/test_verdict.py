@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from handful.recipe import PRESETS
+from handful.recipe_file import change_recipe
 from handful.report import comparison
 from handful.report.page import Verdict
 from handful.report.run_data import RunData
@@ -89,6 +91,16 @@ def test_nothing_measured() -> None:
         "“good” 7, “bad” 7."
     )
     assert "name them in the task file as `test:`" in said.details[1]
+
+
+@pytest.mark.parametrize(("relabel", "n", "is_named"), [(True, 28, False), (True, 29, True), (False, 8, True)])
+def test_a_label_is_short_of_texts_where_the_run_said_so(relabel: bool, n: int, is_named: bool) -> None:
+    data = run_data(measured=False)
+    recipe = change_recipe(
+        PRESETS["default"], (f"generate.synthetic_per_label={n}", f"filter.relabel={str(relabel).lower()}")
+    )
+    said = verdict(dataclasses.replace(data, recipe=recipe.to_dict()))
+    assert (f"Fewer than the {n} wanted" in said.details[0]) == is_named
 
 
 def test_not_measured_yet() -> None:

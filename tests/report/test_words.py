@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from handful.report.page import Figures, Table
+from handful.report.page import Figures, Fold, Table
 from handful.report.words import diversity_section, real_texts, words_section, written_texts
-from tests.report.samples import run_data
+from tests.report.samples import many_films, run_data
 
 
 def test_texts_of_a_label() -> None:
@@ -31,6 +31,15 @@ def test_clouds_and_words() -> None:
     assert "written" in {row[0] for row in more.rows}
     assert {row[0] for row in less.rows} >= {"lovely", "dull", "test"}
     assert "4 examples and 20 test texts" in section.intro
+
+
+def test_of_many_labels_most_clouds_are_folded() -> None:
+    section = words_section(many_films())
+    assert section is not None
+    clouds, (fold,) = section.blocks[:4], section.blocks[4:5]
+    assert all(isinstance(block, Figures) for block in clouds)
+    assert isinstance(fold, Fold)
+    assert (fold.title, len(fold.blocks)) == ("The next 8 of 30 labels", 8)
 
 
 def test_diversity_compares_equal_lengths() -> None:
