@@ -29,6 +29,7 @@ from handful.llm.packing import Packed, pack
 from handful.prompts import classification_prefix, classification_prompt, targets
 from handful.recipe import PromptRecipe, TrainRecipe
 from handful.records import TrainingExample
+from handful.row_encoding import label_trie_of
 from handful.task import Task
 from handful.train import train_adapter
 from handful.training_plan import TrainingPlan
@@ -78,7 +79,25 @@ def stop_at(at: int) -> Callable[[int, int, float], bool]:
     return lambda step, n_steps, loss: step == at
 
 
-TASKS = {"multi": two_label_task(), "single": single_token_task()}
+def long_label_task(begin: str) -> Task:
+    """Two labels of more than 32 nodes together; they part at the end of `begin`, or at once."""
+    task, spoken = two_label_task(), (f"{begin}zebra quick jumpy fox", f"{begin}lazy hounds over brown box")
+    labels = tuple(replace(label, verbalizer=own) for label, own in zip(task.labels, spoken, strict=True))
+    return replace(task, labels=labels)
+
+
+TASKS = {
+    "multi": two_label_task(),
+    "single": single_token_task(),
+    "parting at once": long_label_task(""),
+    "parting later": long_label_task("the few "),
+}
+
+
+@pytest.mark.parametrize(("name", "n_nodes"), [("parting at once", 0), ("parting later", 5)])
+def test_long_labels_are_read_where_they_part(tiny_model_dir: Path, name: str, n_nodes: int) -> None:
+    trie = label_trie_of(load_model(str(tiny_model_dir), device="cpu"), plan_of(TASKS[name]))
+    assert (trie.n_nodes, trie.among_labels) == (n_nodes, True)
 
 
 @pytest.fixture(params=["written out", "transformers"])
@@ -257,7 +276,7 @@ def loud(directory: Path) -> LoadedModel:
     return loaded
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", ["multi", "single", "parting later"])
 def test_a_separable_task_is_learnt(tiny_model_dir: Path, tmp_path: Path, name: str) -> None:
     task = TASKS[name]
     words = ["zzz", "qqq", "jjj"][: len(task.label_names)]

@@ -25,6 +25,13 @@ TARGETS = {
     "shared first": (" positive mood", " positive note", " wrong"),
     "one begins another": (" positive", " positive note", " positively", " new", " new york"),
     "special": (" <|im_end|>", " <think>", " Label: positive"),
+    "parting at once": (
+        " positive story",
+        " text lovely thing",
+        " Label dull and whole",
+        " the few",
+        " are given more",
+    ),
     "many": tuple(f" {first} thing {end}" for first in ("a good", "a bad", "no", "no new") for end in "abcdefgh"),
 }
 
