@@ -227,7 +227,11 @@ def test_labels_that_would_get_too_many_texts_together_get_fewer() -> None:
     checked = handful("check", "task.yaml", *few).out
     assert "  N        10 for each label, not 72: 21 in all\n" in checked
     assert "write    28 texts from 2 prompts" in checked  # a third more than ten
-    assert "for each label, not" not in handful("check", "task.yaml").out
+    usual = handful("check", "task.yaml").out
+    assert "for each label, not" not in usual
+    assert " min or more and " in usual
+    many = handful("check", "task.yaml", "--set", "filter.judges=100", "--set", "filter.judge_epochs=1000").out
+    assert " h or more and " in many
     result = handful("run", "task.yaml", *SCRIPTED, *few)
     assert result.code == 0, result.err
     assert "ours (4 + 10)" in result.out

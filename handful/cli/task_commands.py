@@ -125,6 +125,7 @@ def _show_plan(plan: Plan, recipe: Recipe, asked: Recipe) -> None:
     if plan.most_candidates > plan.candidates:
         say(f"           and what is missing in later ones, up to {plan.most_candidates:,} in all")
     say(f"  train    {plan.training_steps:,} steps on up to {plan.training_examples:,} examples")
-    say(f"  takes    about {plan.minutes:.0f} min or more and {plan.memory_bytes / 1e9:.1f} GB of memory")
+    time = f"{plan.minutes:.0f} min" if plan.minutes < 180 else f"{plan.minutes / 60:,.0f} h"
+    say(f"  takes    about {time} or more and {plan.memory_bytes / 1e9:.1f} GB of memory")
     say("           (estimates, for smollm2-135m on two CPU cores, at 1.3 tokens a word)")
     say("The task is fine.")
