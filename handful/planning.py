@@ -92,8 +92,8 @@ def make_plan(task: Task, recipe: Recipe) -> Plan:
     prompt_tokens = TOKENS_PER_WORD * _PROMPT_WORDS + shown * text_tokens
     label_prompt = TOKENS_PER_WORD * _PROMPT_WORDS + sum(len(_pieces(own)) for own in task.verbalizers.values())
     rows = len(task.examples) + min(limits.synthetic_per_label, limits.most_candidates) * len(task.labels)
-    training = _training(rows, recipe)
-    baseline = _training(len(task.examples), recipe)
+    training = _training(rows, task, recipe)
+    baseline = _training(len(task.examples), task, recipe)
     trie, read_tokens = _label_trie(task), text_tokens + LAYOUT_TOKENS
     step_tokens = label_prompt + recipe.train.batch_size * (read_tokens + _nodes_learnt(trie))
     steps = training.n_steps + (baseline.n_steps if task.test else 0)
@@ -195,6 +195,6 @@ def _measured_texts(task: Task, pool: int) -> int:
     return 4 * (len(task.test) + pool) if task.test else 0
 
 
-def _training(n_rows: int, recipe: Recipe) -> TrainingPlan:
+def _training(n_rows: int, task: Task, recipe: Recipe) -> TrainingPlan:
     rows = (TrainingExample("", "", "real"),) * n_rows
-    return TrainingPlan((), (), (), rows, recipe.train, recipe.prompt, 0)
+    return TrainingPlan((), (), task.label_names, rows, recipe.train, recipe.prompt, 0)

@@ -30,3 +30,16 @@ def plan_of(rows: int, **train: int) -> TrainingPlan:
 def test_steps(rows: int, train: dict[str, int], expected: tuple[int, int, int]) -> None:
     plan = plan_of(rows, **train)
     assert (plan.steps_per_epoch, plan.epochs, plan.n_steps) == expected
+
+
+@pytest.mark.parametrize(
+    ("n_labels", "epochs", "expected"), [(22, 8, 250), (23, 8, 750), (23, 2, 500), (77, None, 750)]
+)
+def test_many_labels_take_three_epochs_if_the_recipe_has_them(n_labels: int, epochs: int | None, expected: int) -> None:
+    train = {} if epochs is None else {"epochs": epochs}
+    labels = tuple(map(str, range(n_labels)))
+    plan = dataclasses.replace(plan_of(2000, **train), labels=labels, targets=labels)
+    assert plan.n_steps == expected
+    assert dataclasses.replace(plan, train=dataclasses.replace(plan.train, max_steps=1000)).n_steps == min(
+        1000, plan.epochs * 250
+    )
