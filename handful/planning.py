@@ -98,7 +98,7 @@ def make_plan(task: Task, recipe: Recipe) -> Plan:
     step_tokens = label_prompt + recipe.train.batch_size * (read_tokens + _nodes_learnt(trie))
     steps = training.n_steps + (baseline.n_steps if task.test else 0)
     trained_tokens = step_tokens * recipe.train.lora_layer_share
-    judge_steps, judge_tokens = _judge_tuning(task, recipe)
+    judge_steps, judge_tokens = _judge_tuning(task, recipe, trie)
     pool = min(candidates, POOL_TEXTS)
     labelled = recipe.filter.judges * candidates + _measured_texts(task, pool)
     seconds = (
@@ -178,14 +178,14 @@ def _tokens(segments: Sequence[Segment], recipe: Recipe) -> float:
     )
 
 
-def _judge_tuning(task: Task, recipe: Recipe) -> tuple[int, float]:
+def _judge_tuning(task: Task, recipe: Recipe, trie: LabelTrie) -> tuple[int, float]:
     """Return the steps of all judges' tuning, and the tokens of one."""
     settings = recipe.filter
     if settings.judge == "in_context":
         return 0, 0.0
     first = episode(task, 0, 0)
     asked = [Segment(row.text, is_example=True) for row in first.rows]
-    behind = LAYOUT_TOKENS + _nodes_learnt(_label_trie(task))
+    behind = LAYOUT_TOKENS + _nodes_learnt(trie)
     n_tokens = _tokens([*first.prefix, *asked], recipe) + behind * len(asked)
     return settings.judges * n_steps(task, settings.judge_epochs), n_tokens
 

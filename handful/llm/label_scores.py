@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -54,24 +54,25 @@ def _edge_log_probs(
     for row, own in enumerate(behind):
         places[row, list(own)] = torch.arange(read, read + len(own))
         read += len(own)
-    log_probs, column = _node_log_probs(node_hidden, head, trie, [node for own in behind for node in own])
+    if trie.among_labels:
+        logits, columns = _logits_among_labels(node_hidden, head, trie, [node for own in behind for node in own])
+    else:
+        logits, columns = head.logits(node_hidden), [token for _, token in trie.edges]
+    log_probs = logits.log_softmax(-1)
     at = places[:, [node for node, _ in trie.edges]].to(log_probs.device)
-    columns = torch.tensor([column[token] for _, token in trie.edges], device=log_probs.device)
-    return log_probs[at.clamp(min=0), columns].masked_fill(at < 0, 0.0)
+    column = torch.tensor(columns, device=log_probs.device)
+    return log_probs[at.clamp(min=0), column].masked_fill(at < 0, 0.0)
 
 
-def _node_log_probs(
+def _logits_among_labels(
     node_hidden: Tensor, head: Head, trie: LabelTrie, which: Sequence[int]
-) -> tuple[Tensor, Mapping[int, int] | range]:
-    """Return log-probabilities at states of the nodes `which`, shape (N, C), and the column of a token."""
-    if not trie.among_labels:
-        log_probs = head.logits(node_hidden).log_softmax(-1)
-        return log_probs, range(log_probs.shape[1])
-    column = {token: index for index, token in enumerate(sorted({token for _, token in trie.edges}))}
-    follows = torch.zeros(trie.n_nodes, len(column), dtype=torch.bool)
-    for node, token in trie.edges:
-        follows[node, column[token]] = True
+) -> tuple[Tensor, list[int]]:
+    """Return logits at states of the nodes `which`, -inf for what may not follow, (N, C), and each edge's column."""
+    tokens = sorted({token for _, token in trie.edges})
+    columns = [tokens.index(token) for _, token in trie.edges]
+    follows = torch.zeros(trie.n_nodes, len(tokens), dtype=torch.bool)
+    for (node, _), column in zip(trie.edges, columns, strict=True):
+        follows[node, column] = True
     follows[~follows.any(dim=1)] = True  # read for what comes after it: no step is scored there, and none may be NaN
-    logits = head.logits(node_hidden, list(column))
-    mask = follows[torch.tensor(which)].to(logits.device)
-    return logits.masked_fill(~mask, float("-inf")).log_softmax(-1), column
+    logits = head.logits(node_hidden, tokens)
+    return logits.masked_fill(~follows[torch.tensor(which)].to(logits.device), float("-inf")), columns
