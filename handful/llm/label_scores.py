@@ -67,12 +67,15 @@ def _edge_log_probs(
 def _logits_among_labels(
     node_hidden: Tensor, head: Head, trie: LabelTrie, which: Sequence[int]
 ) -> tuple[Tensor, list[int]]:
-    """Return logits at states of the nodes `which`, -inf for what may not follow, (N, C), and each edge's column."""
+    """Return logits at states of the nodes `which`, -inf for what may not follow, (N, C), and each edge's column.
+
+    A node that is read for what comes after it has no step, and a row of -inf alone: its softmax is no number, which
+    nobody reads, and its gradient is masked like that of all that may not follow.
+    """
     tokens = sorted({token for _, token in trie.edges})
     columns = [tokens.index(token) for _, token in trie.edges]
     follows = torch.zeros(trie.n_nodes, len(tokens), dtype=torch.bool)
     for (node, _), column in zip(trie.edges, columns, strict=True):
         follows[node, column] = True
-    follows[~follows.any(dim=1)] = True  # read for what comes after it: no step is scored there, and none may be NaN
     logits = head.logits(node_hidden, tokens)
     return logits.masked_fill(~follows[torch.tensor(which)].to(logits.device), float("-inf")), columns
