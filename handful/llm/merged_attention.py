@@ -1,6 +1,6 @@
 """Attention of a packed training row behind a long prefix, with gradients: no weight of it is ever kept.
 
-Behind the demonstrations of fifty labels, `tree_attention` would keep 45 MB of weights a layer, and as many copies of
+Behind the demonstrations of fifty labels, `tree_attention` would keep 90 MB of weights a layer, and as many copies of
 the prefix as there are examples. Here an example's attention to the prefix and to itself are two flash kernels (Dao et
 al. 2022), merged by log-sum-exp. Going back, each takes the merged output and log-sum-exp for its own, from which it
 computes its part of the merged weights anew: gradients are exact (Liu et al. 2023, "Ring Attention", does the same).

@@ -20,7 +20,7 @@ from handful.llm.merged_attention import merged_attention
 from handful.llm.packing import Packed
 
 _MOST_BYTES_KEPT = 32 << 20
-"""Of the examples' weights, a layer: a judge of AG News has 12 MB, of fifty labels 45 MB."""
+"""Of the weights, a layer: judges of the paper's sets have 18 MB at most, of twenty labels 82 MB, of fifty 90 MB."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _block(heads: Heads, packed: Packed, starts: Tensor, lengths: Tensor, n_shar
 def _weights_bytes(heads: Heads, lengths: Tensor, n_prefix: int) -> int:
     """Return the size of the attention weights of a layer in float32."""
     longest = int(lengths.max())
-    return 4 * len(lengths) * heads.n_heads * longest * (n_prefix + longest)
+    return 4 * heads.n_heads * (n_prefix**2 + len(lengths) * longest * (n_prefix + longest))
 
 
 class _TreeAttention(Function):

@@ -52,9 +52,9 @@ def test_outputs_and_gradients_are_those_of_a_dense_mask(
         assert np.allclose(gradient, expected_gradient, atol=close)
 
 
-def test_a_long_prefix_behind_many_examples_is_not_copied() -> None:
-    small = pack(list(range(300)), [list(range(25))] * 12, None)
-    large = pack(list(range(1100)), [list(range(24))] * 46, None)
+@pytest.mark.parametrize(
+    ("n_prefix", "n_examples", "kind"), [(300, 12, TreeAttention), (1200, 6, MergedAttention), (1100, 46, MergedAttention)]
+)
+def test_no_weights_of_a_long_prefix_are_kept(n_prefix: int, n_examples: int, kind: type) -> None:
     smollm = Heads(n_heads=9, n_kv_heads=3, head_dim=64)
-    assert isinstance(tree_attention(smollm, small), TreeAttention)
-    assert isinstance(tree_attention(smollm, large), MergedAttention)
+    assert isinstance(tree_attention(smollm, pack(list(range(n_prefix)), [list(range(25))] * n_examples, None)), kind)
