@@ -7,21 +7,30 @@ Language Model In-context Tuning", and Min et al. 2022, "MetaICL", tune so over 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from random import Random
 
 from handful.prompts import classification_prefix, targets
-from handful.recipe import Recipe, TrainRecipe
+from handful.recipe import FilterRecipe, Recipe, TrainRecipe
 from handful.records import Example, TrainingExample
 from handful.seeding import stream
 from handful.task import Task
 from handful.training_plan import Episode, TrainingPlan
 
-_MOST_BYTES_SHOWN = 1000
-"""Of the demonstrations of a prompt, in UTF-8: tokens in any script; one of each label is shown at least."""
-_MOST_BYTES_ASKED = 2000
+_BYTES_SHOWN = 1000
+"""Of the demonstrations of a prompt, in UTF-8: tokens in any script; one of each label is shown whatever its size."""
+_MOST_BYTES_SHOWN = 2000
+"""Where one of each label is more than that, each is shown as much of its beginning as is its share."""
+_LEAST_BYTES_OF_EACH = 100
+"""That much of each is shown whatever their number: fifty bytes judge worse (docs/experiments.md, 2026-11-27)."""
+_BYTES_ASKED = 2000
 """Of the texts a step asks for."""
+_MOST_BYTES_ASKED = 4000
+"""Of as many texts as there are labels: behind a long prompt, a step asks for more."""
+_LEAST_EPOCHS = 2
+"""Whatever `judge_max_steps` says: of hundreds of examples most would else not be asked for."""
 
 
 def tuning_plan(task: Task, recipe: Recipe, seed: int) -> TrainingPlan:
@@ -40,7 +49,7 @@ def tuning_plan(task: Task, recipe: Recipe, seed: int) -> TrainingPlan:
         train=settings,
         prompt=recipe.prompt,
         seed=seed,
-        episodes=tuple(episode(task, seed, step) for step in range(n_steps(task, recipe.filter.judge_epochs))),
+        episodes=tuple(episode(task, seed, step) for step in range(n_steps(task, recipe.filter))),
     )
 
 
@@ -66,33 +75,50 @@ def split_halves(task: Task, draw: Random) -> tuple[list[Example], list[Example]
 
 
 def shown_of(task: Task, half: Sequence[Example]) -> list[Example]:
-    """Return as many of a half's examples as a prompt shows: the first of each label, the same number if it can be."""
-    most = max(1, _texts_within(_MOST_BYTES_SHOWN, task) // len(task.labels))
+    """Return as many of a half's examples as a prompt shows: the first of each label, the same number if it can be.
+
+    Where one of each label is already too much, their ends are left out.
+    """
+    most = max(1, _texts_within(_BYTES_SHOWN, task) // len(task.labels))
     shown: dict[str, list[Example]] = {label: [] for label in task.label_names}
     for example in half:
         if len(shown[example.label]) < most:
             shown[example.label].append(example)
-    return [example for example in half if example in shown[example.label]]
+    chosen = [example for example in half if example in shown[example.label]]
+    if sum(_size(example) for example in chosen) <= _MOST_BYTES_SHOWN:
+        return chosen
+    share = max(_LEAST_BYTES_OF_EACH, _MOST_BYTES_SHOWN // len(chosen))
+    return [dataclasses.replace(example, text=_beginning(example.text, share)) for example in chosen]
 
 
-def n_steps(task: Task, epochs: int) -> int:
-    """Return how many steps ask for every example so often, on average."""
-    asked = min(_most_asked(task), len(task.examples) // 2)
-    return math.ceil(epochs * len(task.examples) / asked)
-
-
-def _most_asked(task: Task) -> int:
-    return max(1, _texts_within(_MOST_BYTES_ASKED, task))
-
-
-def _texts_within(n_bytes: int, task: Task) -> int:
-    """Return how many texts of the task's mean length have so many bytes together."""
-    sizes = [len(example.text.encode("utf-8", "surrogatepass")) for example in task.examples]
-    return n_bytes * len(sizes) // max(1, sum(sizes))
+def n_steps(task: Task, settings: FilterRecipe) -> int:
+    """Return how many steps a judge's tuning takes."""
+    epoch = len(task.examples) / _asked_per_step(task)
+    steps, most = math.ceil(settings.judge_epochs * epoch), settings.judge_max_steps
+    return steps if most is None else min(steps, max(most, math.ceil(_LEAST_EPOCHS * epoch)))
 
 
 def episode(task: Task, seed: int, step: int) -> Episode:
     """Return a step of a tuning on the task's examples: what is shown and what is asked."""
     shown, asked = split_halves(task, stream(seed, "episode", step))
-    rows = tuple(TrainingExample(e.text, e.label, "real") for e in asked[: _most_asked(task)])
+    rows = tuple(TrainingExample(e.text, e.label, "real") for e in asked[: _asked_per_step(task)])
     return Episode(classification_prefix(task, shown_of(task, shown)), rows)
+
+
+def _asked_per_step(task: Task) -> int:
+    within, of_labels = _texts_within(_BYTES_ASKED, task), min(len(task.labels), _texts_within(_MOST_BYTES_ASKED, task))
+    return max(1, min(max(within, of_labels), len(task.examples) // 2))
+
+
+def _texts_within(n_bytes: int, task: Task) -> int:
+    """Return how many texts of the task's mean length have so many bytes together."""
+    return n_bytes * len(task.examples) // max(1, sum(map(_size, task.examples)))
+
+
+def _size(example: Example) -> int:
+    return len(example.text.encode("utf-8", "surrogatepass"))
+
+
+def _beginning(text: str, n_bytes: int) -> str:
+    """Return the characters that are whole in the first bytes of a text."""
+    return text.encode("utf-8", "surrogatepass")[:n_bytes].decode("utf-8", "ignore")

@@ -187,7 +187,7 @@ def _judge_tuning(task: Task, recipe: Recipe, trie: LabelTrie) -> tuple[int, flo
     asked = [Segment(row.text, is_example=True) for row in first.rows]
     behind = LAYOUT_TOKENS + _nodes_learnt(trie)
     n_tokens = _tokens([*first.prefix, *asked], recipe) + behind * len(asked)
-    return settings.judges * n_steps(task, settings.judge_epochs), n_tokens
+    return settings.judges * n_steps(task, settings), n_tokens
 
 
 def _measured_texts(task: Task, pool: int) -> int:

@@ -123,6 +123,8 @@ class FilterRecipe:
     """How many judges label each candidate; the mean of their probabilities counts."""
     judge_epochs: int = 10
     """How often a tuned judge is asked for each example; a step shows half of the examples and asks for the others."""
+    judge_max_steps: int | None = 24
+    """At most this many steps, though two epochs: more add nothing; null is no limit."""
     judge_learning_rate: float = 5e-4
     """Peak learning rate of a tuned judge."""
     cross_fit: bool = False
@@ -161,6 +163,7 @@ class FilterRecipe:
         _require(0 <= self.relabel_margin <= 1, "filter.relabel_margin must be in [0, 1]", self.relabel_margin)
         _require(0 < self.near_duplicate <= 1, "filter.near_duplicate must be in (0, 1]", self.near_duplicate)
         _require_at_least(1, self, "filter", "min_words", "max_length_ratio")
+        _require_at_least(1, self, "filter", "judge_max_steps", or_null=" for no limit")
 
 
 @dataclass(frozen=True)

@@ -54,11 +54,13 @@ def test_what_will_not_fit_is_said() -> None:
     long = make_plan(task(words=500), recipe)
     (cut,) = warnings_of(long, recipe)
     assert cut.startswith("12 examples are probably longer than 512 tokens")
-    assert 3 * 512 < long.judge_prompt_tokens < 3 * 512 + 100
+    assert 2000 / 4 < long.judge_prompt_tokens < 2000 / 4 + 100  # a tuned judge is shown 2,000 bytes
     rows = [(f"{' word' * 500} {label}{n}", f"l{label}") for label in range(30) for n in range(4)]
     plan = make_plan(Task.create("t", None, rows), recipe)
-    assert "a judge's prompt has about 15," in warnings_of(plan, recipe)[1]
+    assert len(warnings_of(plan, recipe)) == 1
     assert plan.written_tokens == plan.candidates * 512
+    paper = PRESETS["paper"]
+    assert "a judge's prompt has about 62," in warnings_of(make_plan(Task.create("t", None, rows), paper), paper)[1]
 
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGH"

@@ -53,7 +53,8 @@ def test_outputs_and_gradients_are_those_of_a_dense_mask(
 
 
 @pytest.mark.parametrize(
-    ("n_prefix", "n_examples", "kind"), [(300, 12, TreeAttention), (1200, 6, MergedAttention), (1100, 46, MergedAttention)]
+    ("n_prefix", "n_examples", "kind"),
+    [(300, 12, TreeAttention), (1200, 6, MergedAttention), (1100, 46, MergedAttention)],
 )
 def test_no_weights_of_a_long_prefix_are_kept(n_prefix: int, n_examples: int, kind: type) -> None:
     smollm = Heads(n_heads=9, n_kv_heads=3, head_dim=64)
