@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from random import Random
 
-from handful.prompts import classification_prefix, targets
+from handful.prompts import classification_prefix, one_line, targets
 from handful.recipe import FilterRecipe, Recipe, TrainRecipe
 from handful.records import Example, TrainingExample
 from handful.seeding import stream
@@ -22,15 +22,17 @@ from handful.training_plan import Episode, TrainingPlan
 _BYTES_SHOWN = 1000
 """Of the demonstrations of a prompt, in UTF-8: tokens in any script; one of each label is shown whatever its size."""
 _MOST_BYTES_SHOWN = 2000
-"""Where one of each label is more than that, each is shown as much of its beginning as is its share."""
+"""Where they are more than that, the longest lose their middle."""
 _LEAST_BYTES_OF_EACH = 100
-"""That much of each is shown whatever their number: fifty bytes judge worse (docs/experiments.md, 2026-11-27)."""
+"""That much of each is shown whatever their number: with fifty, judges are worse (docs/experiments.md, 2026-11-27)."""
 _BYTES_ASKED = 2000
 """Of the texts a step asks for."""
 _MOST_BYTES_ASKED = 4000
 """Of as many texts as there are labels: behind a long prompt, a step asks for more."""
 _LEAST_EPOCHS = 2
 """Whatever `judge_max_steps` says: of hundreds of examples most would else not be asked for."""
+_LEAST_ASKINGS = 80
+"""Likewise, where texts are so long that a step asks for one or two: as many as two labels' judges have."""
 
 
 def tuning_plan(task: Task, recipe: Recipe, seed: int) -> TrainingPlan:
@@ -77,7 +79,7 @@ def split_halves(task: Task, draw: Random) -> tuple[list[Example], list[Example]
 def shown_of(task: Task, half: Sequence[Example]) -> list[Example]:
     """Return as many of a half's examples as a prompt shows: the first of each label, the same number if it can be.
 
-    Where one of each label is already too much, their ends are left out.
+    Where they are too much, the longest lose their middle.
     """
     most = max(1, _texts_within(_BYTES_SHOWN, task) // len(task.labels))
     shown: dict[str, list[Example]] = {label: [] for label in task.label_names}
@@ -85,17 +87,17 @@ def shown_of(task: Task, half: Sequence[Example]) -> list[Example]:
         if len(shown[example.label]) < most:
             shown[example.label].append(example)
     chosen = [example for example in half if example in shown[example.label]]
-    if sum(_size(example) for example in chosen) <= _MOST_BYTES_SHOWN:
-        return chosen
-    share = max(_LEAST_BYTES_OF_EACH, _MOST_BYTES_SHOWN // len(chosen))
-    return [dataclasses.replace(example, text=_beginning(example.text, share)) for example in chosen]
+    share = max(_LEAST_BYTES_OF_EACH, _fair_share([_size(example) for example in chosen]))
+    return [dataclasses.replace(example, text=_without_middle(example.text, share)) for example in chosen]
 
 
 def n_steps(task: Task, settings: FilterRecipe) -> int:
     """Return how many steps a judge's tuning takes."""
-    epoch = len(task.examples) / _asked_per_step(task)
-    steps, most = math.ceil(settings.judge_epochs * epoch), settings.judge_max_steps
-    return steps if most is None else min(steps, max(most, math.ceil(_LEAST_EPOCHS * epoch)))
+    n, asked = len(task.examples), _asked_per_step(task)
+    steps = math.ceil(settings.judge_epochs * n / asked)
+    if settings.judge_max_steps is None:
+        return steps
+    return min(steps, max(settings.judge_max_steps, math.ceil(max(_LEAST_EPOCHS * n, _LEAST_ASKINGS) / asked)))
 
 
 def episode(task: Task, seed: int, step: int) -> Episode:
@@ -116,9 +118,25 @@ def _texts_within(n_bytes: int, task: Task) -> int:
 
 
 def _size(example: Example) -> int:
-    return len(example.text.encode("utf-8", "surrogatepass"))
+    """Return how many bytes of an example count: of a very long one little more is read (`prompt.max_text_tokens`)."""
+    return min(_BYTES_ASKED, len(one_line(example.text).encode("utf-8", "surrogatepass")))
 
 
-def _beginning(text: str, n_bytes: int) -> str:
-    """Return the characters that are whole in the first bytes of a text."""
-    return text.encode("utf-8", "surrogatepass")[:n_bytes].decode("utf-8", "ignore")
+def _fair_share(sizes: Sequence[int]) -> int:
+    """Return the most bytes that each may have so that all together have `_MOST_BYTES_SHOWN` at most."""
+    left = _MOST_BYTES_SHOWN
+    for index, size in enumerate(sorted(sizes)):
+        share = left // (len(sizes) - index)
+        if size > share:
+            return share
+        left -= size
+    return max(sizes)
+
+
+def _without_middle(text: str, n_bytes: int) -> str:
+    """Return a text, or the characters that are whole in its first and in its last bytes, so many together."""
+    line = one_line(text).encode("utf-8", "surrogatepass")
+    if len(line) <= n_bytes:
+        return text
+    ends = line[: n_bytes - n_bytes // 2], line[-(n_bytes // 2) :]
+    return " ".join(end.decode("utf-8", "ignore") for end in ends)

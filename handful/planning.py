@@ -131,9 +131,12 @@ def warnings_of(plan: Plan, recipe: Recipe) -> list[str]:
         count = f"{plan.cut_examples} example{'s are' if plan.cut_examples > 1 else ' is'}"
         said.append(f"{count} probably longer than {most} tokens (prompt.max_text_tokens): the middle is left out")
     if plan.judge_prompt_tokens + most > CONTEXT_TOKENS:
+        # What a tuned judge is shown of each example is cut already.
+        tuned = recipe.filter.judge == "tuned"
+        shorten = "shorten the labels" if tuned else "cut the texts shorter (--set prompt.max_text_tokens=...)"
         said.append(
             f"a judge's prompt has about {plan.judge_prompt_tokens:,} tokens, smollm2-135m reads {CONTEXT_TOKENS:,}: "
-            "cut the texts shorter (--set prompt.max_text_tokens=...), or take a model that reads more"
+            f"{shorten}, or take a model that reads more"
         )
     if plan.label_tokens > FEW_NODES:
         said.append(

@@ -122,9 +122,10 @@ class FilterRecipe:
     judges: int = 3
     """How many judges label each candidate; the mean of their probabilities counts."""
     judge_epochs: int = 10
-    """How often a tuned judge is asked for each example; a step shows half of the examples and asks for the others."""
+    """How often a tuned judge is asked for each example, within `judge_max_steps`; a step shows half of them and asks
+    for the others."""
     judge_max_steps: int | None = 24
-    """At most this many steps, though two epochs: more add nothing; null is no limit."""
+    """At most this many steps, though two epochs; null is no limit, as it is where `judge_epochs` is given."""
     judge_learning_rate: float = 5e-4
     """Peak learning rate of a tuned judge."""
     cross_fit: bool = False

@@ -14,6 +14,9 @@ from handful.reading.wording import did_you_mean, short
 from handful.reading.yaml_tree import NoAliases
 from handful.recipe import PRESETS, Recipe
 
+_LIMITED = (("generate", "synthetic_per_label", "synthetic_in_all"), ("filter", "judge_epochs", "judge_max_steps"))
+"""Stage, key, and the key that may lower it: who gives a number wants that number, so that the limit is null then."""
+
 
 def load_recipe(spec: str = "default", overrides: tuple[str, ...] = ()) -> Recipe:
     """Return a preset, or a YAML file's changes to one, with `stage.key=value` overrides applied in order.
@@ -33,9 +36,10 @@ def load_recipe(spec: str = "default", overrides: tuple[str, ...] = ()) -> Recip
             raise RecipeError(f"unknown base recipe {base_name!r}", where=spec, mend=_suggest(base_name, list(PRESETS)))
         base = PRESETS[base_name]
         changes.setdefault("name", Path(spec).stem)
-        own = changes.get("generate")
-        if isinstance(own, dict) and "synthetic_per_label" in own:
-            own.setdefault("synthetic_in_all", None)  # who gives a number wants that number
+        for stage, key, limit in _LIMITED:
+            own = changes.get(stage)
+            if isinstance(own, dict) and key in own:
+                own.setdefault(limit, None)
     return _build(base, _with_overrides(changes, overrides), where=spec)
 
 
@@ -46,8 +50,9 @@ def change_recipe(recipe: Recipe, overrides: tuple[str, ...]) -> Recipe:
 
 def _with_overrides(changes: dict[str, Any], overrides: tuple[str, ...]) -> dict[str, Any]:
     given = {override.partition("=")[0].strip() for override in overrides}
-    if "generate.synthetic_per_label" in given and "generate.synthetic_in_all" not in given:
-        overrides = (*overrides, "generate.synthetic_in_all=null")
+    for stage, key, limit in _LIMITED:
+        if f"{stage}.{key}" in given and f"{stage}.{limit}" not in given:
+            overrides = (*overrides, f"{stage}.{limit}=null")
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:

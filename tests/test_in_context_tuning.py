@@ -21,8 +21,9 @@ def task_of(labels: int, shots: int, size: int = 20, filling: str = "x") -> Task
 
 
 def shown_in(task: Task, episode: Episode) -> Counter[str]:
-    pieces = [segment.text.strip() for segment in episode.prefix if segment.is_example]
-    return Counter(e.label for e in task.examples if any(e.text.startswith(piece) for piece in pieces))
+    """Count the examples that stand whole in a prompt, by label."""
+    pieces = [segment.text for segment in episode.prefix if segment.is_example]
+    return Counter(e.label for e in task.examples if f" {e.text}" in pieces)
 
 
 def test_an_episode_asks_for_what_it_does_not_show() -> None:
@@ -70,12 +71,15 @@ def test_halves(shots: int) -> None:
         (6, 4, 50, "x", 12, 12),
         (4, 4, 240, "x", 4, 8),
         (77, 4, 20, "x", 77, 100),
+        (53, 4, 50, "x", 53, 53),
+        (20, 4, 80, "x", 20, 25),
+        (20, 4, 100, "x", 20, 20),
+        (25, 25, 50, "x", 25, 39),
         (2, 100, 50, "x", 20, 40),
-        (2, 4, 3000, "x", 2, 1),
         (2, 100, 50, "文", 6, 15),  # three bytes each, and no spaces to count words by
     ],
 )
-def test_many_labels_many_examples_and_long_texts_are_held_in_bounds(
+def test_many_labels_and_many_examples_are_held_in_bounds(
     labels: int, shots: int, size: int, filling: str, shown: int, asked: int
 ) -> None:
     task = task_of(labels, shots, size, filling)
@@ -86,7 +90,60 @@ def test_many_labels_many_examples_and_long_texts_are_held_in_bounds(
     assert len(episode.rows) == asked
     half = split_halves(task, stream(0, "x"))[0]
     assert len(shown_of(task, half)) == shown
-    assert {example.text[:8] for example in shown_of(task, half)} <= {example.text[:8] for example in half}
+    assert set(shown_of(task, half)) <= set(half)
+
+
+@pytest.mark.parametrize(
+    ("labels", "size", "n_bytes", "asked"),
+    [
+        (2, 3000, 1000, 2),
+        (2, 2500, 1000, 2),
+        (8, 270, 250, 8),
+        (20, 220, 100, 18),
+        (20, 210, 100, 19),
+        (53, 220, 100, 18),
+    ],
+)
+def test_where_demonstrations_are_too_much_each_keeps_its_ends(
+    labels: int, size: int, n_bytes: int, asked: int
+) -> None:
+    task = task_of(labels, 4, size)
+    half, _ = split_halves(task, stream(0, "x"))
+    shown = shown_of(task, half)
+    assert Counter(example.label for example in shown) == dict.fromkeys(task.label_names, 1)
+    for part in shown:
+        start, end = part.text[: n_bytes // 2], part.text[n_bytes // 2 + 1 :]
+        assert part.text == f"{start} {end}"
+        assert len(part.text) == n_bytes + 1
+        assert any(e.label == part.label and e.text.startswith(start) and e.text.endswith(end) for e in half)
+    assert len(tuning_plan(task, small_recipe(), 0).episodes[0].rows) == asked
+
+
+def test_only_the_longest_lose_their_middle() -> None:
+    rows = [(f"{index} {'x' * (1400 if index < 2 else 40)}", f"l{index}") for index in range(20) for _ in range(2)]
+    task = Task.create("t", None, [(f"{text} {n}", label) for n, (text, label) in enumerate(rows)])
+    shown = shown_of(task, split_halves(task, stream(0, "x"))[0])
+    assert sorted(len(e.text) for e in shown)[:18] == sorted(len(e.text) for e in shown if int(e.text.split()[0]) > 1)
+    assert all(e in task.examples for e in shown if int(e.text.split()[0]) > 1)
+    assert 1970 <= sum(len(e.text) for e in shown) <= 2002
+    assert 570 <= max(len(e.text) for e in shown) <= 615
+
+
+@pytest.mark.parametrize(
+    "text", ["文字" * 400, "👩‍🚀 é" * 200, f"start{' ' * 3000}{'middle ' * 300}end", "\n" * 3000 + "only"]
+)
+def test_what_is_cut_keeps_whole_characters_and_counts_no_white_space(text: str) -> None:
+    task = Task.create(
+        "t", ["a", "b"], [(f"{mark}{text}", label) for label in "ab" for mark in (f"{label}1", f"{label}2")]
+    )
+    for size in range(3):  # at three offsets, so that some cut falls within a character
+        longer = Task.create("t", ["a", "b"], [(e.text + "z" * size, e.label) for e in task.examples])
+        for part in shown_of(longer, split_halves(longer, stream(0, "x"))[0]):
+            (whole,) = (e.text for e in longer.examples if e.text[:2] == part.text[:2])
+            assert set(part.text) <= set(whole) | {" "}
+            assert " ".join(part.text.split())
+            assert whole.endswith(part.text[-2:])
+            assert 990 <= len(part.text.encode()) <= 1001 or part.text == whole
 
 
 def test_the_prompt_is_the_classifiers_with_demonstrations() -> None:
@@ -97,35 +154,41 @@ def test_the_prompt_is_the_classifiers_with_demonstrations() -> None:
     assert episode.prefix == classification_prefix(task, shown)
 
 
-@pytest.mark.parametrize(("labels", "n_bytes"), [(2, 1000), (8, 250), (53, 100)])
-def test_where_one_example_of_each_label_is_too_much_each_keeps_its_beginning(labels: int, n_bytes: int) -> None:
-    words = " many words 文字 of two languages" * 40
-    names = [f"label{index}" for index in range(labels)]
-    task = Task.create("t", names, [(f"{name} {i}{words}", name) for name in names for i in range(2)])
-    half, _ = split_halves(task, stream(0, "x"))
-    for whole, part in zip(half, shown_of(task, half), strict=True):
-        assert part.label == whole.label
-        assert whole.text.startswith(part.text)
-        assert n_bytes - 2 <= len(part.text.encode()) <= n_bytes
-
-
 @pytest.mark.parametrize(
-    ("labels", "shots", "changes", "steps", "askings"),
+    ("labels", "shots", "size", "limit", "steps", "asked"),
     [
-        (2, 4, (), 20, 80),
-        (6, 4, (), 20, 240),
-        (20, 4, (), 20, 800),
-        (53, 4, (), 24, 24 * 53),
-        (2, 100, (), 24, 24 * 40),
-        (77, 25, (), 50, 50 * 77),
-        (2, 100, ("filter.judge_max_steps=null",), 50, 2000),
-        (2, 100, ("filter.judge_epochs=2",), 10, 400),
-        (2, 100, ("filter.judge_max_steps=40",), 40, 1600),
+        (2, 4, 50, "24", 20, 4),
+        (6, 4, 50, "24", 20, 12),
+        (20, 4, 50, "24", 20, 40),
+        (53, 4, 50, "24", 24, 53),
+        (2, 100, 50, "24", 24, 40),
+        (77, 25, 50, "24", 50, 77),  # two epochs
+        (25, 25, 50, "24", 33, 39),  # and a piece of a step
+        (2, 4, 3000, "24", 40, 2),  # eighty askings
+        (2, 4, 50, "1", 20, 4),
+        (2, 100, 50, "null", 50, 40),
+        (2, 100, 50, "40", 40, 40),
     ],
 )
 def test_many_examples_are_asked_for_less_often_each(
-    labels: int, shots: int, changes: tuple[str, ...], steps: int, askings: int
+    labels: int, shots: int, size: int, limit: str, steps: int, asked: int
 ) -> None:
-    plan = tuning_plan(task_of(labels, shots, 50), small_recipe("filter.judge_epochs=10", *changes), 0)
-    assert plan.n_steps == steps
-    assert sum(len(episode.rows) for episode in plan.episodes) == askings
+    recipe = small_recipe("filter.judge_epochs=10", f"filter.judge_max_steps={limit}")
+    plan = tuning_plan(task_of(labels, shots, size), recipe, 0)
+    assert plan.n_steps == len(plan.episodes) == steps
+    assert {len(episode.rows) for episode in plan.episodes} == {asked}
+    spaced = Task.create(
+        "t", None, [(e.text.replace(" ", " " * 900, 1), e.label) for e in task_of(labels, shots, size).examples]
+    )
+    assert tuning_plan(spaced, recipe, 0).n_steps == steps
+
+
+def test_one_very_long_example_does_not_leave_the_others_unasked() -> None:
+    rows = [
+        (f"{label} {n} {'word ' * (19_000 if (label, n) == ('a', 0) else 8)}", label)
+        for label in "ab"
+        for n in range(4)
+    ]
+    plan = tuning_plan(Task.create("t", None, rows), small_recipe("filter.judge_epochs=10"), 0)
+    assert len(plan.episodes[0].rows) == 4
+    assert plan.n_steps == 20

@@ -54,13 +54,19 @@ def test_what_will_not_fit_is_said() -> None:
     long = make_plan(task(words=500), recipe)
     (cut,) = warnings_of(long, recipe)
     assert cut.startswith("12 examples are probably longer than 512 tokens")
-    assert 2000 / 4 < long.judge_prompt_tokens < 2000 / 4 + 100  # a tuned judge is shown 2,000 bytes
+    assert 400 * 1.3 < long.judge_prompt_tokens < 400 * 1.3 + 100  # a tuned judge is shown 2,000 bytes of "word "
     rows = [(f"{' word' * 500} {label}{n}", f"l{label}") for label in range(30) for n in range(4)]
     plan = make_plan(Task.create("t", None, rows), recipe)
     assert len(warnings_of(plan, recipe)) == 1
     assert plan.written_tokens == plan.candidates * 512
     paper = PRESETS["paper"]
-    assert "a judge's prompt has about 62," in warnings_of(make_plan(Task.create("t", None, rows), paper), paper)[1]
+    said = warnings_of(make_plan(Task.create("t", None, rows), paper), paper)[1]
+    assert said.startswith("a judge's prompt has about 62,")
+    assert "max_text_tokens" in said
+    many = [(f"{' word' * 50} {label}{n}", f"l{label}") for label in range(400) for n in range(2)]
+    said = warnings_of(make_plan(Task.create("t", None, many), recipe), recipe)[0]
+    assert said.startswith("a judge's prompt has about 1")
+    assert "shorten the labels" in said
 
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGH"

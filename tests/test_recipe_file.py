@@ -71,6 +71,17 @@ def test_of_many_labels_each_gets_fewer_texts(preset: str, n_labels: int, expect
     assert dataclasses.replace(fitted, generate=dataclasses.replace(fitted.generate, **kept)) == recipe
 
 
+def test_judges_are_tuned_as_long_as_who_gives_a_number_wants(tmp_path: Path) -> None:
+    assert load_recipe("default").filter.judge_max_steps == 24
+    assert load_recipe("default", ("filter.judge_epochs=30",)).filter.judge_max_steps is None
+    assert load_recipe("default", ("filter.judge_epochs=30", "filter.judge_max_steps=9")).filter.judge_max_steps == 9
+    path = tmp_path / "own.yaml"
+    path.write_text("filter: {judge_epochs: 30}\n")
+    assert load_recipe(str(path)).filter.judge_max_steps is None
+    path.write_text("filter: {judge_epochs: 30, judge_max_steps: 9}\n")
+    assert load_recipe(str(path)).filter.judge_max_steps == 9
+
+
 def test_written_in_all_is_what_the_longest_training_reads_once() -> None:
     for name in ("fast", "default", "accurate"):
         train = PRESETS[name].train
@@ -139,6 +150,7 @@ def test_file_without_base_starts_from_default(tmp_path: Path) -> None:
         ("generate.synthetic_per_label=0", "must be 1 to 10,000, got 0"),
         ("generate.synthetic_per_label=1000000000000", "must be 1 to 10,000, got 1000000000000"),
         ("filter.judge_epochs=1000000000000", "must be 1 to 1,000"),
+        ("filter.judge_max_steps=0", "must be at least 1, or null for no limit"),
         ("train.epochs=0x_", "is not YAML behind its '='"),
         ("name=2025-02-30", "is not YAML behind its '='"),
         ("train.epochs=&a [*a]", "is not YAML behind its '='"),

@@ -20,7 +20,7 @@ from handful.llm.merged_attention import merged_attention
 from handful.llm.packing import Packed
 
 _MOST_BYTES_KEPT = 32 << 20
-"""Of the weights, a layer: judges of the paper's sets have 18 MB at most, of twenty labels 82 MB, of fifty 90 MB."""
+"""Of the weights, a layer: judges of the paper's sets have 18 MB at most, of fifty labels 90 MB."""
 
 
 @dataclass(frozen=True)
