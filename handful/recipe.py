@@ -13,8 +13,6 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict
 
 _STRICT_KEYS = ConfigDict(extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
-
-
 _MOST_WEIGHT = 1_000_000
 _MOST_TEXTS = 10_000
 """Per label: plans of more would be made in memory before anybody sees them."""
@@ -122,8 +120,7 @@ class FilterRecipe:
     judges: int = 3
     """How many judges label each candidate; the mean of their probabilities counts."""
     judge_epochs: int = 10
-    """How often a tuned judge is asked for each example, within `judge_max_steps`; a step shows half of them and asks
-    for the others."""
+    """How often a tuned judge is asked for each example, unless `judge_max_steps` ends it; a step shows half."""
     judge_max_steps: int | None = 24
     """At most this many steps, though two epochs; null is no limit, as it is where `judge_epochs` is given."""
     judge_learning_rate: float = 5e-4
