@@ -92,12 +92,13 @@ def shown_of(task: Task, half: Sequence[Example]) -> list[Example]:
 
 
 def n_steps(task: Task, settings: FilterRecipe) -> int:
-    """Return how many steps a judge's tuning takes."""
+    """Return how many steps a judge's tuning takes: as many as there are labels, whatever `judge_max_steps` says."""
     n, asked = len(task.examples), _asked_per_step(task)
     steps = math.ceil(settings.judge_epochs * n / asked)
     if settings.judge_max_steps is None:
         return steps
-    return min(steps, max(settings.judge_max_steps, math.ceil(max(_LEAST_EPOCHS * n, _LEAST_ASKINGS) / asked)))
+    least = max(len(task.labels), math.ceil(max(_LEAST_EPOCHS * n, _LEAST_ASKINGS) / asked))
+    return min(steps, max(settings.judge_max_steps, least))
 
 
 def episode(task: Task, seed: int, step: int) -> Episode:
