@@ -22,7 +22,7 @@ from handful.training_plan import Episode, TrainingPlan
 _BYTES_SHOWN = 1000
 """Of the demonstrations of a prompt, in UTF-8: tokens in any script; one of each label is shown whatever its size."""
 _MOST_BYTES_SHOWN = 2000
-"""Where they are more than that, the longest lose their middle."""
+"""Where they are more than that, of the longest only the beginning is shown: better than beginning and end."""
 _LEAST_BYTES_OF_EACH = 100
 """That much of each is shown whatever their number: with fifty, judges are worse (docs/experiments.md, 2026-11-27)."""
 _BYTES_ASKED = 2000
@@ -79,7 +79,7 @@ def split_halves(task: Task, draw: Random) -> tuple[list[Example], list[Example]
 def shown_of(task: Task, half: Sequence[Example]) -> list[Example]:
     """Return as many of a half's examples as a prompt shows: the first of each label, the same number if it can be.
 
-    Where they are too much, the longest lose their middle.
+    Where they are too much, of the longest only the beginning is shown.
     """
     most = max(1, _texts_within(_BYTES_SHOWN, task) // len(task.labels))
     shown: dict[str, list[Example]] = {label: [] for label in task.label_names}
@@ -88,7 +88,7 @@ def shown_of(task: Task, half: Sequence[Example]) -> list[Example]:
             shown[example.label].append(example)
     chosen = [example for example in half if example in shown[example.label]]
     share = max(_LEAST_BYTES_OF_EACH, _fair_share([_size(example) for example in chosen]))
-    return [dataclasses.replace(example, text=_without_middle(example.text, share)) for example in chosen]
+    return [dataclasses.replace(example, text=_beginning(example.text, share)) for example in chosen]
 
 
 def n_steps(task: Task, settings: FilterRecipe) -> int:
@@ -134,10 +134,7 @@ def _fair_share(sizes: Sequence[int]) -> int:
     return max(sizes)
 
 
-def _without_middle(text: str, n_bytes: int) -> str:
-    """Return a text, or the characters that are whole in its first and in its last bytes, so many together."""
+def _beginning(text: str, n_bytes: int) -> str:
+    """Return a text, or the characters that are whole in its first bytes."""
     line = one_line(text).encode("utf-8", "surrogatepass")
-    if len(line) <= n_bytes:
-        return text
-    ends = line[: n_bytes - n_bytes // 2], line[-(n_bytes // 2) :]
-    return " ".join(end.decode("utf-8", "ignore") for end in ends)
+    return text if len(line) <= n_bytes else line[:n_bytes].decode("utf-8", "ignore")
