@@ -92,7 +92,9 @@ def shown_of(task: Task, half: Sequence[Example]) -> list[Example]:
 
 
 def n_steps(task: Task, settings: FilterRecipe) -> int:
-    """Return how many steps a judge's tuning takes: as many as there are labels, whatever `judge_max_steps` says."""
+    """Return how many steps a judge's tuning takes: its epochs, or `judge_max_steps`, but one for each label at least,
+    and two epochs and eighty askings.
+    """
     n, asked = len(task.examples), _asked_per_step(task)
     steps = math.ceil(settings.judge_epochs * n / asked)
     if settings.judge_max_steps is None:
