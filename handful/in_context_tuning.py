@@ -29,8 +29,9 @@ _BYTES_ASKED = 2000
 """Of the texts a step asks for."""
 _MOST_BYTES_ASKED = 4000
 """Of as many texts as there are labels: behind a long prompt, a step asks for more."""
-_LEAST_EPOCHS = 2
-"""Whatever `judge_max_steps` says: of hundreds of examples most would else not be asked for."""
+_LEAST_EPOCHS = 5
+"""Whatever `judge_max_steps` says: of twenty labels no worse than ten; 25 examples of each of four labels gain from
+more than the two of 24 steps (docs/experiments.md, 2026-11-27)."""
 _LEAST_ASKINGS = 80
 """Likewise, where texts are so long that a step asks for one or two: as many as two labels' judges have."""
 
@@ -92,9 +93,7 @@ def shown_of(task: Task, half: Sequence[Example]) -> list[Example]:
 
 
 def n_steps(task: Task, settings: FilterRecipe) -> int:
-    """Return how many steps a judge's tuning takes: its epochs, or `judge_max_steps`, but one for each label at least,
-    and two epochs and eighty askings.
-    """
+    """Return how many steps a judge's tuning takes: its epochs, or `judge_max_steps` or the least there must be."""
     n, asked = len(task.examples), _asked_per_step(task)
     steps = math.ceil(settings.judge_epochs * n / asked)
     if settings.judge_max_steps is None:

@@ -122,7 +122,7 @@ class FilterRecipe:
     judge_epochs: int = 10
     """How often a tuned judge is asked for each example, unless `judge_max_steps` ends it; a step shows half."""
     judge_max_steps: int | None = 24
-    """At most so many steps, or as many as labels, or two epochs; null, as where `judge_epochs` is given: no limit."""
+    """At most so many steps, or as many as labels, or five epochs; null, as where `judge_epochs` is given: no limit."""
     judge_learning_rate: float = 5e-4
     """Peak learning rate of a tuned judge."""
     cross_fit: bool = False
