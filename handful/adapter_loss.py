@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from handful.llm.decoder import Decoder
+from handful.llm.decoder import Attend, Decoder
 from handful.llm.head import head_of
 from handful.llm.label_scores import label_log_probs
 from handful.llm.label_trie import LabelTrie
@@ -42,7 +42,7 @@ class AdapterLoss(nn.Module):
         model: A PEFT model.
         trie: The labels.
         recipe: Which loss.
-        precision: Of the products with the layers' frozen weights, where the layers are written out.
+        precision: Of the products with the layers' frozen weights and in attention, where the layers are written out.
     """
 
     def __init__(self, model: Any, trie: LabelTrie, recipe: TrainRecipe, precision: Precision = "float32") -> None:
@@ -50,6 +50,7 @@ class AdapterLoss(nn.Module):
         self.model = model
         self._trie = trie
         self._recipe = recipe
+        self._precision = precision
         self._decoder = tuned_decoder(model, precision=precision)
         head = head_of(model)
         self._n_lower = _untuned_layers(model) if self._decoder else 0
@@ -82,8 +83,11 @@ class AdapterLoss(nn.Module):
                 self._lower.setdefault(_read_of(example), states[packed.owners == owner])
 
     def _lower_states(self, decoder: Decoder, packed: Packed) -> Tensor:
-        attend = tree_attention(decoder.heads, packed)
-        return decoder.through(range(self._n_lower), decoder.embeddings[packed.ids[0]], packed.positions[0], attend)
+        states = decoder.embeddings[packed.ids[0]]
+        return decoder.through(range(self._n_lower), states, packed.positions[0], self._attend(decoder, packed))
+
+    def _attend(self, decoder: Decoder, packed: Packed) -> Attend:
+        return tree_attention(decoder.heads, packed, self._precision)
 
     def _packed(self, examples: Sequence[EncodedRow]) -> Packed:
         texts, nodes = [e.prompt.suffix_ids for e in examples], [e.nodes for e in examples]
@@ -94,10 +98,10 @@ class AdapterLoss(nn.Module):
         decoder = self._decoder
         if decoder is not None and self._lower:
             states = torch.cat([self._lower[_PREFIX], *(self._lower[_read_of(e)] for e in examples)])
-            layers, attend = range(self._n_lower, len(decoder.layers)), tree_attention(decoder.heads, packed)
+            layers, attend = range(self._n_lower, len(decoder.layers)), self._attend(decoder, packed)
             return decoder.finish(decoder.through(layers, states, packed.positions[0], attend, wanted))
         if decoder is not None:
-            return decoder(packed.ids[0], packed.positions[0], tree_attention(decoder.heads, packed), wanted)
+            return decoder(packed.ids[0], packed.positions[0], self._attend(decoder, packed), wanted)
         transformer = self.model.get_base_model().base_model
         device = next(self.parameters()).device
         hidden: Tensor = transformer(

@@ -18,6 +18,7 @@ from torch.autograd import Function
 from handful.llm.decoder import Attend, Heads
 from handful.llm.merged_attention import merged_attention
 from handful.llm.packing import Packed
+from handful.llm.protocol import Precision
 
 _MOST_BYTES_KEPT = 32 << 20
 """Of the weights, a layer: judges of the paper's sets have 18 MB at most, of fifty labels 90 MB."""
@@ -53,6 +54,8 @@ class TreeAttention:
     heads: Heads
     blocks: tuple[_Block, ...]
     """The prefix, if there is one, and the examples."""
+    dtype: torch.dtype
+    """What weights are kept in, and multiplied; the scores they are made of are in float32."""
 
     def __call__(self, layer: int, qkv: Tensor) -> Tensor:
         """See `decoder.Attend`."""
@@ -60,15 +63,23 @@ class TreeAttention:
         return attended
 
 
-def tree_attention(heads: Heads, packed: Packed) -> Attend:
-    """Lay out a packed row for its attention: in one softmax, or merged of two where that would keep too much."""
+def tree_attention(heads: Heads, packed: Packed, precision: Precision = "float32") -> Attend:
+    """Lay out a packed row for its attention: in one softmax, or merged of two where that would keep too much.
+
+    Args:
+        heads: How queries, keys and values are cut.
+        packed: The row.
+        precision: Of the products with the attention weights and of those of the way back; in bfloat16 they take a
+            third of the time where the CPU has instructions for it. Merged attention is in float32.
+    """
     n_prefix = int((packed.owners < 0).sum())
     lengths = packed.owners[n_prefix:].bincount()
     if n_prefix and _weights_bytes(heads, lengths, n_prefix) > _MOST_BYTES_KEPT:
         return merged_attention(heads, packed)
     starts = n_prefix + lengths.cumsum(0) - lengths
     prefix = [_block(heads, packed, torch.tensor([0]), torch.tensor([n_prefix]), 0)] if n_prefix else []
-    return TreeAttention(heads, (*prefix, _block(heads, packed, starts, lengths, n_prefix)))
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    return TreeAttention(heads, (*prefix, _block(heads, packed, starts, lengths, n_prefix)), dtype)
 
 
 def _block(heads: Heads, packed: Packed, starts: Tensor, lengths: Tensor, n_shared: int) -> _Block:
@@ -118,8 +129,9 @@ class _TreeAttention(Function):
             query = flat.index_select(0, block.queries).view(n_groups, n_queries, -1)
             key = flat.index_select(0, block.keys).view(n_groups, n_keys, -1)
             value = flat.index_select(0, block.keys + heads.n_kv_heads).view(n_groups, n_keys, -1)
-            scores = torch.baddbmm(block.bias, query, key.transpose(1, 2), alpha=_scale(layout))
-            weights = scores.softmax(-1)
+            # Adding the bias in the product itself (`baddbmm`) takes twice as long.
+            scores = torch.bmm(query.mul_(_scale(layout)), key.transpose(1, 2)).add_(block.bias)
+            query, key, value, weights = (part.to(layout.dtype) for part in (query, key, value, scores.softmax(-1)))
             saved += [query, key, value, weights]
             places = torch.bmm(weights, value).view(-1, heads.head_dim)
             own = attended[block.tokens]
@@ -136,11 +148,12 @@ class _TreeAttention(Function):
         for index, block in enumerate(layout.blocks):
             query, key, value, weights = ctx.saved_tensors[4 * index : 4 * index + 4]
             grad = torch.zeros_like(query)
-            grad.view(-1, dim).index_copy_(0, block.outputs, grads[0][block.tokens].reshape(-1, dim))
+            own = grads[0][block.tokens].reshape(-1, dim).to(layout.dtype)
+            grad.view(-1, dim).index_copy_(0, block.outputs, own)
             grad_weights = torch.bmm(grad, value.transpose(1, 2))
             grad_value = torch.bmm(weights.transpose(1, 2), grad)
-            grad_scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype).mul_(_scale(layout))
-            grad_query = torch.bmm(grad_scores, key)
+            grad_scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
+            grad_query = torch.bmm(grad_scores, key).mul_(_scale(layout))
             grad_key = torch.bmm(grad_scores.transpose(1, 2), query)
             to_query, to_key, to_value = heads.split(result[block.tokens])
             to_query.copy_(grad_query.view(-1, dim).index_select(0, block.outputs).view(to_query.shape))
@@ -148,7 +161,7 @@ class _TreeAttention(Function):
                 to_own.copy_(found.view(-1, dim).index_select(0, block.own_keys).view(to_own.shape))
                 if block.n_shared:  # every row's share of the prefix adds up
                     rows = found.view(-1, heads.n_kv_heads, *found.shape[1:])[:, :, : block.n_shared]
-                    heads.split(result[: block.n_shared])[kind].add_(rows.sum(0).transpose(0, 1))
+                    heads.split(result[: block.n_shared])[kind].add_(rows.float().sum(0).transpose(0, 1))
         return result, None
 
 

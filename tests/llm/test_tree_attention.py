@@ -52,6 +52,38 @@ def test_outputs_and_gradients_are_those_of_a_dense_mask(
         assert np.allclose(gradient, expected_gradient, atol=close)
 
 
+@pytest.mark.parametrize("n_prefix", [0, 40])
+def test_bfloat16_is_as_near_as_its_eight_bits(n_prefix: int) -> None:
+    torch.manual_seed(n_prefix)
+    packed = packed_row(n_prefix)
+    attend = tree_attention(HEADS, packed, "bfloat16")
+    assert isinstance(attend, TreeAttention)
+    qkv, upstream = torch.randn(len(packed.owners), 10, 8), torch.randn(len(packed.owners), 48)
+    for scale in (1, 5):  # weights of far larger scores are still those of float32
+        own, other = (scale * qkv).requires_grad_(), (scale * qkv).requires_grad_()
+        outputs, expected = attend(0, own), dense(other, packed.mask[0])
+        (gradient,) = torch.autograd.grad(outputs, own, upstream)
+        (expected_gradient,) = torch.autograd.grad(expected, other, upstream)
+        for found, true in ((outputs, expected), (gradient, expected_gradient)):
+            assert found.dtype == torch.float32
+            assert 0 < float((found - true).detach().norm() / true.detach().norm()) < 0.01
+
+
+def test_bfloat16_keeps_half_the_bytes() -> None:
+    kept: list[int] = []
+
+    def count(tensor: Tensor) -> Tensor:
+        kept[-1] += tensor.nbytes
+        return tensor
+
+    for precision in ("float32", "bfloat16"):
+        kept.append(0)
+        packed = packed_row(40)
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            tree_attention(HEADS, packed, precision)(0, torch.randn(len(packed.owners), 10, 8).requires_grad_())
+    assert kept[1] * 2 == kept[0] > 0
+
+
 @pytest.mark.parametrize(
     ("n_prefix", "n_examples", "kind"),
     [(300, 12, TreeAttention), (1200, 6, MergedAttention), (1100, 46, MergedAttention)],
