@@ -96,9 +96,13 @@ def _gain(ours: Mapping[str, float], own: Mapping[str, float]) -> str:
     if not gains:
         return _NONE
     if len(gains) == 1:
-        return f"{100 * gains[0]:+.1f}"
+        return _points(gains[0])
     gain = difference_over_seeds(gains)
-    return f"{100 * gain.mean:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+    return f"{_points(gain.mean)} ({_points(gain.low)} to {_points(gain.high)})"
+
+
+def _points(share: float) -> str:
+    return f"{round(100 * share, 1) + 0.0:+.1f}"  # adding zero takes the sign from a rounded one
 
 
 def read(path: Path = ACCURACY) -> list[dict[str, str]]:

@@ -243,8 +243,8 @@ def _limits(data: BenchmarkData) -> Section:
     if data.identity["shots_per_label"] is None:
         anew = "another writing and training on the same examples (not another draw of them)"
     sentences = [
-        f"The test texts are the same for every seed: the intervals of one method say how much {anew} and another "
-        "sample of such texts would move its mean; differences are taken seed by seed.",
+        f"The test texts are the same for every seed. Intervals say how much {anew} and another sample of such texts "
+        "would move a mean; those of a difference are of the same seeds and texts of both methods.",
         "Calibration on the test texts looks at all of them before it answers one; nobody who classifies texts as they "
         "come can do that.",
         "A model may have seen these sets in its own training; that lifts every method that uses it.",

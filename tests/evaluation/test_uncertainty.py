@@ -46,15 +46,52 @@ def test_an_interval_over_seeds_is_theirs_and_the_texts_together() -> None:
     assert mean_interval(gold, apart, 2, confusion_accuracy) == far
 
 
-def test_a_paired_difference_over_seeds_is_the_t_interval() -> None:
+def test_a_paired_difference_is_that_of_seeds_and_texts_together() -> None:
     gains = [0.10, 0.06, 0.12, 0.08, 0.04]
     right_b = np.zeros((5, 50), dtype=bool)
     right_a = np.array([[True] * round(gain * 50) + [False] * (50 - round(gain * 50)) for gain in gains])
     found = paired_difference(right_a, right_b)
-    half = 2.776 * np.std(gains, ddof=1) / 5**0.5
+    over_seeds = 2.776 * np.std(gains, ddof=1) / 5**0.5
+    by_text = np.append(right_a.mean(axis=0), [1, -1])
+    over_texts = 2.0096 * np.std(by_text, ddof=1) / 52**0.5
+    half = (over_seeds**2 + over_texts**2) ** 0.5
     assert found.mean == pytest.approx(0.08)
     assert [found.low, found.high] == pytest.approx([0.08 - half, 0.08 + half], abs=1e-4)
-    assert found.p_value == pytest.approx(0.0048, abs=2e-4)
+    assert found.p_value == pytest.approx(0.0925, abs=1e-3)  # the t-test over the seeds alone says 0.005
+    assert difference_over_seeds(gains).p_value == pytest.approx(0.0048, abs=2e-4)
+
+
+def test_many_texts_leave_the_t_interval_of_the_seeds() -> None:
+    random = np.random.default_rng(0)
+    accuracies = (0.60, 0.66, 0.72, 0.58, 0.70)
+    right_a = np.array([random.random(200_000) < accuracy for accuracy in accuracies])
+    right_b = random.random((5, 200_000)) < 0.55
+    found, over_seeds = (
+        paired_difference(right_a, right_b),
+        difference_over_seeds(right_a.mean(1) - right_b.mean(1)),
+    )
+    assert [found.low, found.high] == pytest.approx([over_seeds.low, over_seeds.high], abs=2e-4)
+    assert found.p_value == pytest.approx(over_seeds.p_value, rel=0.02)
+
+
+def test_equally_good_methods_are_seldom_told_apart_by_the_same_few_texts() -> None:
+    """Seeds that differ little are many of one and the same mistake: texts that happen to suit one method."""
+    random, told_apart = np.random.default_rng(1), 0
+    for _ in range(200):
+        hard = random.normal(size=100)
+        a, b = (hard + random.normal(scale=0.7, size=100) for _ in "ab")
+        right_a = a + random.normal(scale=0.3, size=(5, 100)) > -0.6
+        told_apart += paired_difference(right_a, np.stack([b > -0.6] * 5)).p_value < 0.05
+    assert told_apart <= 20  # over the seeds alone: 116
+
+
+def test_the_interval_ends_at_zero_where_the_test_says_so() -> None:
+    random = np.random.default_rng(2)
+    for n_texts in (30, 300):
+        for accuracy in (0.55, 0.6, 0.65, 0.7, 0.8):
+            right = random.random((2, 3, n_texts)) < np.array([accuracy, 0.5])[:, None, None]
+            found = paired_difference(*right)
+            assert (found.p_value < 0.05) == (found.low > 0 or found.high < 0)
 
 
 def test_a_difference_of_two_seeds_stays_within_what_is_possible() -> None:
