@@ -49,6 +49,12 @@ def instructions() -> list[str]:
     return [name for name in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16") if name in found]
 
 
+def processor() -> dict[str, Any]:
+    """Return what of the processor the last digits depend on: its `instructions`, and how many `threads` are used."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return {"instructions": instructions(), "threads": int(told) if told.isdecimal() else os.cpu_count() or 1}
+
+
 def commit() -> str:
     """Return the commit of the checkout the package runs from, with `-dirty` if it was changed; "" elsewhere."""
     here = Path(__file__).parent

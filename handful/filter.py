@@ -142,7 +142,7 @@ def _at_random(verdicts: Sequence[Verdict], candidates: Sequence[Candidate], see
         dataclasses.replace(
             v,
             decision="kept" if v.candidate_id in kept else "rejected",
-            reason="random",
+            reason="random" if v.candidate_id in kept else "not_drawn",
             label=intended[v.candidate_id],
         )
         if v.label_probabilities

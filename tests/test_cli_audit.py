@@ -113,6 +113,20 @@ def test_further_texts_are_swapped_and_the_number_is_limited() -> None:
     assert "more were not drawn: --most-swaps" in handful("audit", "run", "--most-swaps", "7").out
 
 
+def test_groups_are_swapped_in_the_test_texts_where_there_are_any() -> None:
+    task = json.loads(Path("run/task.json").read_text())
+    task["test"] = [{"text": f"she painted house {n}", "label": "praise"} for n in range(9)]
+    Path("run/task.json").write_text(json.dumps(task))
+    (report,) = handful("audit", "run", "--json").events()
+    assert report["swaps"]["texts"] == report["test"]["n_texts"] == 9
+    assert ", 9 test" not in handful("audit", "task.yaml").out
+    assert "and 9 test texts" in handful("audit", "run").out
+    task["test"] = [{"text": "nobody came", "label": "praise"}]
+    Path("run/task.json").write_text(json.dumps(task))
+    (report,) = handful("audit", "run", "--json").events()
+    assert report["swaps"]["texts"] > 1  # those it was tuned on
+
+
 def test_no_text_to_swap() -> None:
     Path("none.yaml").write_text("x: {groups: {a: [zebra], b: [quagga]}}\n")
     result = handful("audit", "run", "--terms", "none.yaml", "--only-own-terms")

@@ -110,10 +110,15 @@ def test_an_estimate_needs_no_test_texts() -> None:
     write_task(Path(), test=False)
     result = handful("estimate", "task.yaml", "--model", "scripted", "--set", "generate.synthetic_per_label=3")
     assert result.code == 0, result.err
-    assert "these 8 answers do not tell the methods apart" in result.out
+    assert "These 8 answers tell two methods apart only if" in result.out
     assert "4 folds" in result.out
     again = handful("estimate", "task.yaml", "--model", "scripted", "--set", "generate.synthetic_per_label=3")
     assert again.out == result.out
+    (directory,) = Path("runs").glob("*-estimate")
+    page = handful("report", str(directory))
+    assert page.code == 2
+    assert "an estimate has no page" in page.err
+    assert not (directory / "report.html").exists()
 
 
 def test_more_folds_than_examples_are_refused() -> None:

@@ -17,7 +17,7 @@ from handful.benchmark.tables import MethodSummary, accuracy_csv, markdown, summ
 from handful.environment import environment
 from handful.errors import PromptTooLongError
 from handful.evaluation.evaluate import does_not_fit, result_row
-from handful.evaluation.metrics import chance_of
+from handful.evaluation.metrics import chance_of, confusion_matrix, per_label
 from handful.progress import Progress, stop_if_asked
 from handful.run import Run, open_run, refuse_links
 from handful.task import Task
@@ -105,6 +105,7 @@ def _measured_draw(
             own.publish(f"predictions/{plain_name(cell.method.key)}", _predictions(cell, answers, scores))
             row = {key: value for key, value in answers.items() if key not in _ANSWERS}
             row["scores"] = [score.score.to_row() for score in scores]
+            row |= _by_label(cell.task, scores)
             done.append((row, scores))
             if cell.method.is_plain:
                 results.append(result_row(cell.method, job, answers["log_probs"], answers, cell.plan.encoder))
@@ -112,6 +113,15 @@ def _measured_draw(
             n_test = len(job.task.test or ())
             own.publish_json("results", {"task": job.task.name, "n_test": n_test, "methods": results})
     return done
+
+
+def _by_label(task: Task, scores: Sequence[ScoredCell]) -> dict[str, Any]:
+    """Return how well each label is found, and what is taken for what (rows true), as the method answers."""
+    names = task.label_names
+    predicted = [names[place] for score in scores if score.score.calibration == "raw" for place in score.predicted]
+    gold = [example.label for example in task.test or ()]
+    found = [dataclasses.asdict(entry) for entry in per_label(gold, predicted, names)]
+    return {"labels": found, "confusions": confusion_matrix(gold, predicted, names)}
 
 
 def _predictions(cell: Cell, answers: dict[str, Any], scores: Sequence[ScoredCell]) -> list[dict[str, Any]]:

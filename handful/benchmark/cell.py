@@ -97,14 +97,14 @@ def _measure(cell: Cell, draw: Draw) -> dict[str, Any]:
         "prompt_tokens": built.answers.prompt_tokens(texts),
         "train_seconds": built.train_seconds,
         "generate_seconds": draw.generate_seconds if synthetic else 0.0,
-        "peak_memory_mb": environment.peak_memory_mb(),
+        "peak_memory_mb": _peak_memory_mb(draw if synthetic else None),
         "commit": environment.commit(),
         "versions": environment.versions((*environment.PACKAGES, *environment.PEER_PACKAGES)),
         **{key: cell.plan.identity()[key] for key in ("model", "model_fingerprint", "encoder", "full_epochs")},
         "recipe_settings": cell.recipe.to_dict(),
         "handful": cell.plan.shots_per_label,
         "arithmetic": cell.plan.engine.arithmetic(),
-        "instructions": environment.instructions(),
+        **environment.processor(),
     }
     progress.finish(f"{row['ms_per_text']:.1f} ms a text")
     return row
@@ -144,6 +144,13 @@ def _build(cell: Cell, draw: Draw) -> _Built:
     classifier = tuned_classifier(job, files)
     draw.run.clear_checkpoints(key)
     return _Built(classifier, seconds if fresh else None, len(rows))
+
+
+def _peak_memory_mb(draw: Draw | None) -> float | None:
+    """Return the peak since the last reset, or that of writing and judging; None where either is not known."""
+    peaks = [environment.peak_memory_mb(), *([draw.generate_peak_memory_mb] if draw is not None else [])]
+    known = [peak for peak in peaks if peak is not None]
+    return max(known) if len(known) == len(peaks) else None
 
 
 def _waits(answers: Answers, texts: Sequence[str]) -> list[float]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from handful import environment
 from handful.benchmark.plan import Cell
 from handful.evaluation.methods import FULL, ORACLE, Method
 from handful.filter import decide
@@ -35,23 +36,31 @@ class Draw:
     @cached_property
     def written(self) -> Written:
         """The candidates and verdicts; the LLM writes at the first call and whenever the directory lacks them."""
-        return self._timed[0]
+        return self._watched[0]
 
     @property
     def generate_seconds(self) -> float | None:
         """What writing and judging took; None where a part of it was done by an earlier process."""
-        return self._timed[1]
+        return self._watched[1]
+
+    @property
+    def generate_peak_memory_mb(self) -> float | None:
+        """The process's peak memory meanwhile, likewise."""
+        return self._watched[2]
 
     @cached_property
-    def _timed(self) -> tuple[Written, float | None]:
+    def _watched(self) -> tuple[Written, float | None, float | None]:
         fresh = not self.run.has_step("candidates-0-0")
+        environment.reset_peak_memory()
         started = time.perf_counter()
         written = write_and_check(self.job, self.run, self.progress)
         seconds = time.perf_counter() - started if fresh else None
+        peak_mb = environment.peak_memory_mb() if fresh else None
         rows = training_rows(self.job.task, self.job.recipe, written.candidates, written.verdicts)
         self.run.publish("training", [row.to_row() for row in rows])
-        kept = self.run.step("generation-seconds", [self.job.identity()], lambda: [{"seconds": seconds}])
-        return written, kept[0]["seconds"]
+        cost = {"seconds": seconds, "peak_memory_mb": peak_mb}
+        kept = self.run.step("generation-cost", [self.job.identity()], lambda: [cost])[0]
+        return written, kept["seconds"], kept["peak_memory_mb"]
 
     def pool(self) -> list[str]:
         """Return the texts label priors are estimated on: none of them a test text."""

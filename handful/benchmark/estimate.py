@@ -25,6 +25,8 @@ from handful.seeding import stream
 from handful.task import Task
 
 _METHODS = ("in_context", "lora_real", "lora_synthetic")
+_LEAST_APART = 6
+"""Fewer answers that one method alone has right are not rare enough by McNemar's exact test: 2 * 0.5^5 is 0.06."""
 _LIKE_JUDGES = ("in_context", "lora_real")
 """What shows whether the model can label this task's texts from the examples alone, as its judges have to."""
 
@@ -57,7 +59,10 @@ class Estimate:
 
     def advice(self) -> list[str]:
         """Return what the numbers mean, in sentences."""
-        said = [f"Where two intervals overlap, these {self.n_examples} answers do not tell the methods apart."]
+        said = [
+            f"These {self.n_examples} answers tell two methods apart only if at least {_LEAST_APART} of them are right "
+            "by one alone, and hardly any by the other alone."
+        ]
         judges = [entry for entry in self.methods if entry.method in _LIKE_JUDGES]
         best = max(
             (share for entry in judges for share in (entry.right, entry.right_calibrated)), key=attrgetter("value")

@@ -27,14 +27,14 @@ class AuditOptions:
     """Which texts, which terms."""
 
     source: Annotated[
-        Path, typer.Argument(metavar="RUN|TASK.yaml", help="A run directory; or a task file: its examples alone.")
+        Path, typer.Argument(metavar="RUN|TASK.yaml", help="A run directory; or a task file: its own texts alone.")
     ]
     terms: Annotated[
         Path | None, typer.Option(help="Your own list of terms (YAML), besides the shipped one (docs/audit.md).")
     ] = None
     only_own_terms: Annotated[bool, typer.Option("--only-own-terms", help="Leave out the shipped list.")] = False
     texts: Annotated[
-        Path | None, typer.Option(help="Further texts to swap groups in: CSV, TSV, JSONL or Parquet, no labels needed.")
+        Path | None, typer.Option(help="Swap groups in these (CSV, TSV, JSONL, Parquet), not in the task's test texts.")
     ] = None
     text_column: Annotated[str, typer.Option(help="Column of the text in the file of --texts.")] = "text"
     most_swaps: Annotated[int, typer.Option(help="Swap at most so many texts per axis, a sample of them.", min=1)] = (
@@ -112,7 +112,8 @@ def _with_swaps(
         return replace(audit, swaps_skipped="No swaps: this run has no classifier yet.")
     # Texts it was tuned on flip less than others: beside them, the others would not show.
     tuned_on = [example.text for example in (*texts.real, *(texts.synthetic or ()))]
-    planned = plan_swaps(further or tuned_on, lexicons)
+    choices = [further] if further else [[example.text for example in texts.test], tuned_on]
+    planned = next((swaps for own in choices if (swaps := plan_swaps(own, lexicons))), [])
     if not planned:
         return replace(audit, swaps_skipped="No swaps: no text has a term with a counterpart in another group.")
     swaps = sample_swaps(planned, most=options.most_swaps, seed=texts.seed)

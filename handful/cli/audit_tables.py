@@ -20,8 +20,10 @@ _MOST_CHARACTERS = 160
 
 def show_audit(audit: Audit) -> None:
     """Print the audit on stdout."""
-    sources = [(name, source) for name, source in (("real", audit.real), ("synthetic", audit.synthetic)) if source]
-    say(f"{audit.task}: {' and '.join(f'{source.n_texts} {name}' for name, source in sources)} texts")
+    found = (("real", audit.real), ("synthetic", audit.synthetic), ("test", audit.test))
+    sources = [(name, source) for name, source in found if source]
+    *first, last = (f"{source.n_texts} {name}" for name, source in sources)
+    say(f"{audit.task}: {', '.join(first)}{' and ' if first else ''}{last} texts")
     columns = ["how varied", "texts", "words", "3-grams", "distinct-1", "-2", "-3", "self-BLEU", "zlib", "from real"]
     show_table(columns, [_diversity_row(name, row) for name, row in _diversities(sources)])
     if audit.synthetic is not None:
@@ -80,7 +82,16 @@ def _show_associations(name: str, source: SourceAudit) -> None:
         f"{source.expected_by_chance:.1f} stand out; {len(clear)} do, {adjusted} after adjustment for their number."
     )
     if clear:
-        columns = ["group", "label", "of the group", "of the others", "log-odds ratio", "95 % interval", "adjusted p"]
+        columns = [
+            "group",
+            "label",
+            "of the group",
+            "of the others",
+            "others: texts of",
+            "log-odds ratio",
+            "95 % interval",
+            "adjusted p",
+        ]
         show_table(columns, [_association_row(entry) for entry in clear[:_MOST_ROWS]])
     if len(clear) > _MOST_ROWS:
         say(f"and {len(clear) - _MOST_ROWS} more")
@@ -92,6 +103,7 @@ def _association_row(entry: Association) -> list[str]:
         entry.label,
         f"{entry.with_label}/{entry.with_label + entry.without_label}",
         f"{entry.others_with_label}/{entry.others_with_label + entry.others_without_label}",
+        entry.against,
         f"{entry.log_odds_ratio:+.2f}",
         f"{entry.low:+.2f} to {entry.high:+.2f}",
         f"{entry.p_adjusted:.3f}",

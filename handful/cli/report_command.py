@@ -40,6 +40,9 @@ def _written(run: Run) -> Path:
     from handful.report.benchmark_report import write_benchmark_report
     from handful.report.run_report import write_report
 
+    if "estimate" in run.manifest["identity"]:
+        mend = "Its numbers are in estimate.json, its command shows them again; a run or a benchmark has a page."
+        raise RunError("an estimate has no page", where=str(run.directory), mend=mend)
     return write_benchmark_report(run) if "benchmark" in run.manifest["identity"] else write_report(run)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from handful.errors import RunError
+from handful.errors import RunError, TaskError
 from handful.evaluation.bias import LEVEL, Association, associations
 from handful.evaluation.diversity import Diversity, equal_length, measure_diversity
 from handful.evaluation.mentions import Lexicon
@@ -18,6 +18,7 @@ from handful.evaluation.swaps import SwapReport
 from handful.evaluation.words import WordDifference, content_words, log_odds
 from handful.records import Example, TrainingExample
 from handful.run import read_jsonl, read_manifest
+from handful.storage.jsonl import read_json
 from handful.task import Task
 
 NOTE = (
@@ -39,11 +40,13 @@ class AuditedTexts:
     """None where only a task is audited."""
     seed: int = 0
     """Of the run; draws the samples that diversity is measured on."""
+    test: tuple[Example, ...] = ()
+    """Real texts that nothing was tuned on, where the task has them."""
 
 
 @dataclass(frozen=True)
 class SourceAudit:
-    """What was found in the real, or in the synthetic, texts by themselves."""
+    """What was found in the real, the synthetic or the test texts by themselves."""
 
     n_texts: int
     diversity: Diversity
@@ -72,6 +75,8 @@ class Audit:
     words are left out."""
     real_words: tuple[WordDifference, ...]
     """Words that set the real texts apart; log-odds and z are negative."""
+    test: SourceAudit | None = None
+    """None where the task has no test texts."""
     swaps: SwapReport | None = None
     swaps_left_out: int = 0
     """Swaps beyond the limit that were not drawn."""
@@ -80,10 +85,9 @@ class Audit:
 
 
 def texts_of_run(directory: Path) -> AuditedTexts:
-    """Read the texts a run trains on: the task's examples and the synthetic ones that were kept.
+    """Read the texts a run trains on, the task's examples and the synthetic ones that were kept, and its test texts.
 
-    The manifest names a task by its fingerprint, so examples and labels are read from training.jsonl, which holds every
-    example of the run.
+    Examples and labels are read from training.jsonl, which holds every example of the run.
 
     Raises:
         RunError: Not a run directory, or writing and checking are not done, or a file is damaged.
@@ -103,7 +107,20 @@ def texts_of_run(directory: Path) -> AuditedTexts:
         real=tuple(sources["real"]),
         synthetic=tuple(sources["synthetic"]),
         seed=int(identity.get("seed", 0)),
+        test=_test_texts(directory / "task.json"),
     )
+
+
+def _test_texts(path: Path) -> tuple[Example, ...]:
+    saved = read_json(path)
+    try:
+        found = () if saved is None else Task.from_dict(saved).test or ()
+        if all(isinstance(entry.text, str) and isinstance(entry.label, str) for entry in found):
+            return found
+    except (TaskError, ValueError, AttributeError):
+        pass
+    mend = "Delete it and give the run's command again; it is written anew."
+    raise RunError("damaged", where=str(path), mend=mend)
 
 
 def _training_rows(path: Path) -> list[TrainingExample]:
@@ -121,7 +138,7 @@ def _training_rows(path: Path) -> list[TrainingExample]:
 
 def texts_of_task(task: Task) -> AuditedTexts:
     """Return the examples of a task, to be audited by themselves."""
-    return AuditedTexts(task.name, task.label_names, task.examples)
+    return AuditedTexts(task.name, task.label_names, task.examples, test=task.test or ())
 
 
 def audit_texts(texts: AuditedTexts, lexicons: Sequence[Lexicon]) -> Audit:
@@ -132,8 +149,9 @@ def audit_texts(texts: AuditedTexts, lexicons: Sequence[Lexicon]) -> Audit:
         lexicons: The axes to look along.
     """
     real = [example.text for example in texts.real]
+    test = _source(texts, texts.test, lexicons, (), None) if texts.test else None
     if not texts.synthetic:
-        return Audit(texts.task, NOTE, _source(texts, texts.real, lexicons, (), None), None, (), ())
+        return Audit(texts.task, NOTE, _source(texts, texts.real, lexicons, (), None), None, (), (), test)
     synthetic = [example.text for example in texts.synthetic]
     cut = equal_length({"real": real, "synthetic": synthetic}, texts.seed)
     differences = log_odds(_counts(synthetic), _counts(real))
@@ -144,6 +162,7 @@ def audit_texts(texts: AuditedTexts, lexicons: Sequence[Lexicon]) -> Audit:
         synthetic=_source(texts, texts.synthetic, lexicons, real, cut["synthetic"]),
         synthetic_words=tuple(entry for entry in differences if entry.z >= _CLEAR_Z)[:_MOST_WORDS],
         real_words=tuple(entry for entry in reversed(differences) if entry.z <= -_CLEAR_Z)[:_MOST_WORDS],
+        test=test,
     )
 
 

@@ -7,9 +7,11 @@ comparisons some stand out by chance.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from handful.evaluation.mentions import Lexicon
 from handful.records import Example
@@ -17,22 +19,27 @@ from handful.records import Example
 LEVEL = 0.05
 """Share of comparisons without any association whose interval excludes 0; and the false discovery rate."""
 _WIDTH = 1.959964
+Against = Literal["other groups", "no group"]
+"""Of the same axis."""
 
 
 @dataclass(frozen=True)
 class Association:
-    """Whether texts that mention a group have a label more often than texts that mention another group of its axis."""
+    """Whether texts that mention a group have a label more often than texts of the axis's other groups, or of none."""
 
     axis: str
     group: str
     label: str
+    against: Against
+    """What the texts are compared with."""
     with_label: int
     """Texts that mention the group and have the label."""
     without_label: int
     """Texts that mention the group and have another label."""
     others_with_label: int
-    """Texts that mention other groups of the axis, but not this one, and have the label."""
+    """Texts compared with (of several groups, those that do not mention this one) that have the label."""
     others_without_label: int
+    """Likewise, that have another label."""
     log_odds_ratio: float
     """Nats, positive if the label goes with the group; 0.5 is added to every count (Haldane 1956, Anscombe 1956)."""
     low: float
@@ -49,10 +56,11 @@ class Association:
 
 
 def associations(examples: Sequence[Example], lexicons: Sequence[Lexicon], labels: Sequence[str]) -> list[Association]:
-    """Compare, for every axis, group and label, texts of the group with texts of the other groups.
+    """Compare, for every axis, group and label, texts of the group with texts of the other groups, and of none.
 
-    A comparison is made where both sides have a text and the label divides them. With two groups and two labels the
-    same comparison stands there four times, once from each side, and counts as four.
+    The second finds what the first cannot: one group that is named, always with the same label, and no other ever. A
+    comparison is made where both sides have a text and the label divides them. With two groups and two labels the
+    same comparison of both stands there four times, once from each side, and counts as four.
 
     Args:
         examples: Labelled texts.
@@ -68,12 +76,15 @@ def associations(examples: Sequence[Example], lexicons: Sequence[Lexicon], label
         mentions = [(set(lexicon.groups_in(example.text)), example.label) for example in examples]
         for group in lexicon.axis.groups:
             own = [label for groups, label in mentions if group.name in groups]
-            others = [label for groups, label in mentions if groups and group.name not in groups]
-            for label in labels:
+            compared: dict[Against, list[str]] = {
+                "other groups": [label for groups, label in mentions if groups and group.name not in groups],
+                "no group": [label for groups, label in mentions if not groups],
+            }
+            for (against, others), label in itertools.product(compared.items(), labels):
                 a, c = own.count(label), others.count(label)
                 b, d = len(own) - a, len(others) - c
                 if own and others and a + c and b + d:
-                    made.append(_association(lexicon.axis.name, group.name, label, (a, b, c, d)))
+                    made.append(_association(lexicon.axis.name, group.name, label, against, (a, b, c, d)))
     adjusted = benjamini_hochberg([entry.p_value for entry in made])
     return [
         dataclasses.replace(entry, p_adjusted=p, survives_adjustment=p <= LEVEL)
@@ -81,12 +92,12 @@ def associations(examples: Sequence[Example], lexicons: Sequence[Lexicon], label
     ]
 
 
-def _association(axis: str, group: str, label: str, counts: tuple[int, int, int, int]) -> Association:
+def _association(axis: str, group: str, label: str, against: Against, counts: tuple[int, int, int, int]) -> Association:
     ratio, error = log_odds_ratio(*counts)
     p_value = math.erfc(abs(ratio / error) / math.sqrt(2))
     low, high = ratio - _WIDTH * error, ratio + _WIDTH * error
     clear = low > 0 or high < 0
-    return Association(axis, group, label, *counts, ratio, low, high, p_value, p_value, clear, clear)
+    return Association(axis, group, label, against, *counts, ratio, low, high, p_value, p_value, clear, clear)
 
 
 def log_odds_ratio(a: int, b: int, c: int, d: int) -> tuple[float, float]:

@@ -22,15 +22,18 @@ def answer_sections(draws: Sequence[RunData]) -> Iterator[Section]:
     Args:
         draws: By seed, each with its answers; at least one.
     """
-    together, seeds = pooled(draws), plural(len(draws), "seed")
-    for build, of, whose in (
-        (labels_section, together, f"The answers of {seeds} together."),
-        (calibration_section, together, f"The answers of {seeds} together."),
-        (mistakes_section, draws[0], "The first seed."),
-        (written_section, draws[0], "The first seed."),
-        (overlap_section, draws[0], "The first seed."),
+    together, of_all, of_first = (
+        pooled(draws),
+        f"The answers of {plural(len(draws), 'seed')} together.",
+        "The first seed.",
+    )
+    for section, whose in (
+        (labels_section(together, "answers"), of_all),
+        (calibration_section(together, draws), of_all),
+        (mistakes_section(draws[0]), of_first),
+        (written_section(draws[0]), of_first),
+        (overlap_section(draws[0]), of_first),
     ):
-        section = build(of)
         if section is not None:
             yield dataclasses.replace(section, intro=f"{whose} {section.intro}")
 

@@ -25,7 +25,7 @@ def accuracy_curve(result: Row, cells: Sequence[Row]) -> Figure | None:
     lines = []
     for name, spec, key in (("LoRA on real", "lora_real", "shots_per_label"), ("ours", OURS, "synthetic_per_label")):
         sizes: dict[int, dict[int, float]] = {}
-        for row in result["methods"]:
+        for row in _written_once(result["methods"]) if spec == OURS else result["methods"]:
             if method_of(row["spec"]).name == spec and isinstance(row[key], int) and _sized(row):
                 sizes.setdefault(row[key], _accuracies(cells, result["task"], row["spec"]))
         seeds = set.intersection(*map(set, sizes.values())) if sizes else set()
@@ -43,6 +43,20 @@ def accuracy_curve(result: Row, cells: Sequence[Row]) -> Figure | None:
         caption="Real examples per label for LoRA; written texts per label, beside the real handful, for ours. Over "
         "the seeds that all sizes of a line have. A label with fewer examples gives all it has.",
     )
+
+
+def _written_once(methods: Sequence[Row]) -> Sequence[Row]:
+    """Return the sizes that were taken of the same texts, where there are enough for a curve; else all.
+
+    Texts written anew for each size differ in more than their number.
+    """
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in methods:
+        method = method_of(row["spec"])
+        if method.name == OURS:
+            groups[",".join(method.changes)].append(row)
+    largest = max(groups.values(), key=len, default=[])
+    return largest if len(largest) >= _FEWEST_SIZES else methods
 
 
 def _accuracies(cells: Sequence[Row], task: str, spec: str) -> dict[int, float]:

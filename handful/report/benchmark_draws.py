@@ -14,6 +14,7 @@ from handful.report.plots import heat_map
 from handful.report.wording import NAME_CHARS, cut, number, percent
 
 _MOST_LABELS = 12
+_CHANGES_CHARS = 300
 _DIVERSITY = {
     "unique trigrams": ("unique_trigrams", 0),
     "distinct-2": ("distinct_2", 3),
@@ -74,7 +75,7 @@ def _draws_table(draws: Sequence[Row]) -> Table:
         kept = [row["diversity"]["kept"] for row in group if "kept" in row["diversity"]]
         rows.append(
             [
-                cut(name, NAME_CHARS),
+                cut(name, _CHANGES_CHARS),  # what tells two of them apart may stand at the end
                 str(len(group)),
                 f"{sum(row['n_candidates'] for row in group):,}",
                 _share(group, "n_kept"),
@@ -92,8 +93,8 @@ def _draws_table(draws: Sequence[Row]) -> Table:
     columns = [
         "draws",
         "written",
-        "kept",
-        "moved to another label",
+        "kept, of those judged",
+        "moved to another label, of those judged",
         "right by the oracle, before the filter",
         "of those kept",
         "of those moved",

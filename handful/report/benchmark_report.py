@@ -245,6 +245,7 @@ def _limits(data: BenchmarkData) -> Section:
     sentences = [
         f"The test texts are the same for every seed. Intervals say how much {anew} and another sample of such texts "
         "would move a mean; those of a difference are of the same seeds and texts of both methods.",
+        "Ours is compared with the other method that was best on these texts, which flatters that one a little.",
         "Calibration on the test texts looks at all of them before it answers one; nobody who classifies texts as they "
         "come can do that.",
         "A model may have seen these sets in its own training; that lifts every method that uses it.",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from handful.evaluation.methods import METHODS, OURS
@@ -94,15 +95,15 @@ def _lead(data: RunData, method: str) -> str:
     return f"{points(difference.mean)} ({points(difference.low)} to {points(difference.high)})"
 
 
-def labels_section(data: RunData) -> Section | None:
-    """Say how well each label is found, by ours and by the best other method."""
+def labels_section(data: RunData, counted: str = "test texts") -> Section | None:
+    """Say how well each label is found, by ours and by the best other method; `counted` says what of its is counted."""
     ours = (data.answers or {}).get(OURS)
     if ours is None:
         return None
     other = best_other(data)
     theirs = (data.answers or {}).get(other["method"]) if other else None
     own = per_label(ours.gold, ours.predicted, data.labels)
-    columns = ["test texts", "precision", "recall", "F1"]
+    columns = [counted, "precision", "recall", "F1"]
     beside: list[list[str]] = [[] for _ in own]
     if other is not None and theirs is not None:
         columns.append(f"F1 of {other['title']}")
@@ -185,13 +186,19 @@ def _mistake(data: RunData, answers: Answers, place: int, confidence: float) -> 
     )
 
 
-def calibration_section(data: RunData) -> Section | None:
-    """Say how far the probabilities of ours can be believed."""
+def calibration_section(data: RunData, draws: Sequence[RunData] = ()) -> Section | None:
+    """Say how far the probabilities of ours can be believed.
+
+    Args:
+        data: The answers, of one classifier or of several together.
+        draws: Of several, each by itself: one that is too sure and one that is not sure enough, together err less.
+    """
     ours = (data.answers or {}).get(OURS)
     if ours is None:
         return None
-    gold = [data.labels.index(label) for label in ours.gold]
-    error = calibration_error(ours.probabilities, gold)
+    gold = _gold_indices(data, ours)
+    errors = [calibration_error(own.probabilities, _gold_indices(draw, own)) for draw, own in _of_ours(draws or [data])]
+    error, on_average = statistics.fmean(errors), f", on average over {plural(len(errors), 'seed')}" if draws else ""
     bins = [
         ReliabilityBin(b.low, b.high, b.n_texts, b.mean_confidence, b.accuracy)
         for b in reliability(ours.probabilities, gold)
@@ -202,9 +209,17 @@ def calibration_section(data: RunData) -> Section | None:
     if abs(mean - accuracy) < _AS_SURE:
         lean = "as sure as it is right"
     intro = (
-        f"Expected calibration error {share(error)}: so far, on average, is a probability from how often "
+        f"Expected calibration error {share(error)}{on_average}: so far, on average, is a probability from how often "
         f"answers with it are right. The mean probability of an answer is {percent(mean)}, and {percent(accuracy)} "
         f"are right: on the whole, ours is {lean}."
     )
     caption = "On the dashed line, 70 % means 70 %. Below it, the model is too sure. Grey: how many texts."
     return Section("Can the probabilities be believed?", intro, (reliability_diagram(bins, caption=caption),))
+
+
+def _of_ours(draws: Sequence[RunData]) -> Iterator[tuple[RunData, Answers]]:
+    return ((draw, draw.answers[OURS]) for draw in draws if draw.answers and OURS in draw.answers)
+
+
+def _gold_indices(data: RunData, answers: Answers) -> list[int]:
+    return [data.labels.index(label) for label in answers.gold]

@@ -64,7 +64,8 @@ def _unmeasured(data: RunData) -> Verdict:
         headline = f"Nothing was measured: the task has no test texts, so how good {trained} is, is not known."
         mend = (
             "Label some texts that are not among the examples, name them in the task file as `test:`, and give the "
-            "command again. With 100 texts, an accuracy is known to within ten points either way.",
+            "command again. With 100 texts, an accuracy is known to within ten points either way. Until then `handful "
+            "estimate` says what the examples alone can say.",
         )
     return Verdict(headline, (_written(data), *mend))
 

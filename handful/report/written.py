@@ -15,8 +15,9 @@ from handful.report.wording import NAME_CHARS, cut, percent, plural, quoted
 
 REASONS = {
     "agrees": "the model gives it the label it was written for",
-    "unfiltered": "kept without being judged",
+    "unfiltered": "kept, whatever label the model gives it",
     "random": "drawn at random",
+    "not_drawn": "not drawn at random",
     "relabelled": "the model gives it another label, and it was kept under that one",
     "disagrees": "the model gives it another label",
     "low_margin": "the model is not sure enough of the label",

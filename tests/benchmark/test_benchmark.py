@@ -151,7 +151,20 @@ def test_scores_are_made_of_the_saved_answers(tmp_path: Path) -> None:
     assert len(lines) == 1
     assert lines[0]["recipe_settings"] == small_recipe().to_dict()
     assert lines[0]["model_fingerprint"] == "scripted-1"
-    assert {"versions", "commit", "seed", "task_fingerprint"} <= lines[0].keys()
+    assert {"versions", "commit", "seed", "task_fingerprint", "threads"} <= lines[0].keys()
+    raw = next(cell for cell in result.cells if cell.score.calibration == "raw")
+    assert sum(map(sum, lines[0]["confusions"])) == len(gold)
+    assert [lines[0]["confusions"][true][said] for true, said in zip(gold, raw.predicted, strict=True)].count(0) == 0
+    assert [row["label"] for row in lines[0]["labels"]] == list(task.label_names)
+    assert np.mean([row["f1"] for row in lines[0]["labels"]]) == pytest.approx(raw.score.macro_f1)
+
+
+def test_the_memory_of_writing_counts_for_what_is_made_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    peaks = iter((900.0, 300.0, 200.0))  # of writing and judging, then of the cells
+    monkeypatch.setattr("handful.environment.peak_memory_mb", lambda: next(peaks))
+    measure(plan_of("lora_synthetic,lora_real", seeds=1), tmp_path / "bench")
+    lines = read_jsonl(tmp_path / "bench" / "cells.jsonl")
+    assert [(row["spec"], row["peak_memory_mb"]) for row in lines] == [("lora_synthetic", 900.0), ("lora_real", 200.0)]
 
 
 def test_a_seed_draws_the_examples_and_a_larger_draw_holds_the_smaller() -> None:

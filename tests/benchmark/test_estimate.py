@@ -70,7 +70,7 @@ def estimate_of(right: int, *overlaps: Overlap) -> Estimate:
 
 def test_the_advice_says_when_it_will_not_help_and_when_that_is_not_known() -> None:
     (clear,) = estimate_of(14).advice()
-    assert "these 16 answers do not tell the methods apart" in clear
+    assert "These 16 answers tell two methods apart only if at least 6 of them are right by one alone" in clear
     _, few = estimate_of(6).advice()
     assert "too few to say" in few
     assert "at best 6 of 16 right, where guessing, or always giving the commonest label, gives 25%" in few

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -88,3 +89,21 @@ def test_a_task_is_audited_by_itself() -> None:
     assert audit.real.n_texts == 8
     assert audit.real.diversity_equal_length is None
     assert (audit.synthetic_words, audit.real_words, audit.swaps) == ((), (), None)
+
+
+def test_the_test_texts_of_a_run_are_looked_at_by_themselves(tmp_path: Path) -> None:
+    directory = run_with(tmp_path, TrainingExample("x", "a", "real"), TrainingExample("y", "b", "real"))
+    task = two_label_task()
+    (directory / "task.json").write_text(json.dumps(task.to_dict()))
+    texts = texts_of_run(directory)
+    assert texts.test == task.test
+    planted = tuple(Example(f"{who} came", label) for who, label in (("she", "a"), ("he", "b")) for _ in range(12))
+    audit = audit_texts(dataclasses.replace(texts, test=planted), LEXICONS)
+    assert audit.test is not None
+    assert all(row.excludes_zero for row in audit.test.associations)
+    assert (audit.real.comparisons, audit.test.comparisons) == (0, 4)
+    numbers = {**task.to_dict(), "test": [{"text": 3, "label": "a"}]}
+    for damaged in ('{"name": 3}', json.dumps(numbers), "[]"):
+        (directory / "task.json").write_text(damaged)
+        with pytest.raises(RunError, match="damaged"):
+            texts_of_run(directory)

@@ -20,7 +20,21 @@ def texts(*cells: tuple[str, str, int]) -> list[Example]:
 
 def measured(examples: Sequence[Example]) -> dict[tuple[str, str], Association]:
     found = associations(examples, [GENDER], ["good", "bad"])
-    return {(entry.group, entry.label): entry for entry in found}
+    return {(entry.group, entry.label): entry for entry in found if entry.against == "other groups"}
+
+
+def test_a_group_that_is_named_with_one_label_alone_stands_out_from_texts_that_name_none() -> None:
+    planted = texts(("she came", "bad", 24), ("somebody came", "good", 24))
+    found = associations(planted, [GENDER], ["good", "bad"])
+    assert [(row.group, row.label, row.against, row.excludes_zero) for row in found] == [
+        ("female", "good", "no group", True),
+        ("female", "bad", "no group", True),
+    ]
+    bad = found[1]
+    assert (bad.with_label, bad.without_label, bad.others_with_label, bad.others_without_label) == (24, 0, 0, 24)
+    assert bad.low > 0
+    alike = texts(*((text, label, 12) for text in ("she came", "somebody came") for label in ("good", "bad")))
+    assert [row.low < 0 < row.high for row in associations(alike, [GENDER], ["good", "bad"])] == [True, True]
 
 
 def test_log_odds_ratio_by_hand() -> None:
@@ -98,6 +112,6 @@ def test_one_of_many_comparisons_does_not_survive() -> None:
         examples += texts(*((f"{side}{n}", label, 5) for side in "ab" for label in ("good", "bad")))
     found = associations(examples, [Lexicon(axis) for axis in words], ["good", "bad"])
     clear = [entry for entry in found if entry.excludes_zero]
-    assert len(found) == 164
+    assert len(found) == 328
     assert {entry.axis for entry in clear} == {"axis0"}
     assert not any(entry.survives_adjustment for entry in clear)

@@ -91,6 +91,15 @@ def test_what_the_oracle_says_of_the_filter_is_counted(directory: Path) -> None:
     assert "generate.temperature=0.5" in text
 
 
+def test_ways_of_writing_are_told_apart_by_what_stands_last_in_their_names(directory: Path) -> None:
+    data = read_benchmark(directory)
+    draw = data.draws[0]
+    shared = ["generate.synthetic_per_label=24", "filter.judges=1", "generate.batch_size=8"]
+    ways = [{**draw, "changes": [*shared, last]} for last in ("generate.num_beams=2", "generate.temperature=0.7")]
+    text = render_page(benchmark_page(dataclasses.replace(data, draws=[*data.draws, *ways]))).decode()
+    assert all(f"{', '.join(way['changes'])}<" in text for way in ways)
+
+
 def test_the_same_files_make_the_same_page(directory: Path) -> None:
     assert (directory / "report.html").read_bytes() == render_page(benchmark_page(read_benchmark(directory)))
 

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from handful.evaluation.methods import OURS
+from handful.report.benchmark_answers import pooled
 from handful.report.comparison import (
     best_other,
     calibration_section,
@@ -15,6 +16,7 @@ from handful.report.comparison import (
     rows_by_method,
 )
 from handful.report.page import Chip, Figure, Figures, Fold, Table, TextList
+from handful.report.run_data import RunData
 from tests.report.samples import many_films, result_row, run_data
 
 
@@ -122,6 +124,31 @@ def test_calibration() -> None:
     figure = section.blocks[0]
     assert isinstance(figure, Figure)
     assert sum(int(row[1]) for row in figure.table.rows) == 20
+
+
+def test_the_error_of_several_classifiers_is_the_mean_of_theirs() -> None:
+    """Together one that is too sure and one that is not sure enough would seem to err by nothing."""
+    data = run_data()
+    ours = (data.answers or {})["lora_synthetic"]
+
+    def surer(by: float) -> RunData:
+        rows = tuple(tuple(0.5 + by if value > 0.5 else 0.5 - by for value in row) for row in ours.probabilities)
+        return dataclasses.replace(data, answers={"lora_synthetic": dataclasses.replace(ours, probabilities=rows)})
+
+    draws = [surer(0.499), surer(0.301)]  # 18 of 20 are right
+    each = [calibration_section(draw) for draw in draws]
+    assert ["error 0.099:" in each[0].intro, "error 0.099:" in each[1].intro] == [True, True]  # type: ignore[union-attr]
+    together = calibration_section(pooled(draws), draws)
+    assert together is not None
+    assert "Expected calibration error 0.099, on average over 2 seeds: so far" in together.intro
+
+
+def test_answers_of_several_classifiers_are_not_called_texts() -> None:
+    section = labels_section(run_data(), "answers")
+    assert section is not None
+    (found, *_) = section.blocks
+    assert isinstance(found, Table)
+    assert [column.title for column in found.columns][:2] == ["label", "answers"]
 
 
 def test_without_answers_there_is_nothing_to_say() -> None:
