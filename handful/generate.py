@@ -113,7 +113,7 @@ def generate_candidates(
     before = [(earlier or {}).get(batch.label, ()) for batch in batches for _ in range(batch.n_candidates)]
     generations = llm.generate(repeated, [blank.seed for blank in blanks], sampling, before if earlier else None)
     return [
-        dataclasses.replace(blank, text=generation.text, finished=generation.finished)
+        dataclasses.replace(blank, text=generation.text, finished=generation.finished, n_tokens=generation.n_tokens)
         for blank, generation in zip(blanks, generations, strict=True)
     ]
 

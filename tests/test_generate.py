@@ -35,6 +35,16 @@ def test_candidates_carry_their_place() -> None:
     assert (sampling.max_new_tokens, sampling.temperature, sampling.top_k, sampling.num_beams) == (20, 1.0, 50, 1)
 
 
+def test_candidates_carry_what_the_model_wrote() -> None:
+    candidates, llm = written()
+    ((prompts, seeds, sampling),) = llm.generated
+    generations = RecordingLLM().generate(prompts, seeds, sampling)
+    assert [(c.text, c.finished, c.n_tokens) for c in candidates] == [
+        (generation.text, generation.finished, generation.n_tokens) for generation in generations
+    ]
+    assert all(c.n_tokens > 0 for c in candidates)
+
+
 def test_a_candidate_depends_on_its_place_alone() -> None:
     four, _ = written(batch=Batch(0, "good", 0, 0, 4))
     two, _ = written(batch=Batch(0, "good", 0, 0, 2))

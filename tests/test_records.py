@@ -23,7 +23,16 @@ def test_records_survive_json(record: Record) -> None:
 
 
 def test_fields_keep_their_order() -> None:
-    assert list(RECORDS[1].to_row()) == ["id", "text", "intended_label", "seed", "prompt_id", "fold", "finished"]
+    assert list(RECORDS[1].to_row()) == [
+        "id",
+        "text",
+        "intended_label",
+        "seed",
+        "prompt_id",
+        "fold",
+        "finished",
+        "n_tokens",
+    ]
 
 
 def test_unknown_keys_are_refused() -> None:

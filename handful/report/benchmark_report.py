@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from handful.errors import RunError
@@ -18,7 +19,7 @@ from handful.report.page import Fold, Page, Paragraph, Section, Sentences, Table
 from handful.report.plots import Bar, bar_chart
 from handful.report.render import render_page
 from handful.report.run_data import RunData, read_run
-from handful.report.run_report import recipe_table
+from handful.report.run_report import recipe_table, tokens_written
 from handful.report.wording import NAME_CHARS, arithmetic, cut, number, percent, plural, points, quoted, share
 from handful.run import Run, read_jsonl, read_manifest
 from handful.storage.jsonl import read_json
@@ -234,6 +235,7 @@ def _cost(data: BenchmarkData) -> Section:
     text = (
         f"{plural(len(data.cells), 'cell')}: {trained:,.0f} s of training, {written:,.0f} s of writing and judging, "
         f"{answered:,.0f} s of answering test texts. Cells that went on after a stop are not counted in full."
+        f"{tokens_written(list(chain.from_iterable(run.candidates for runs in data.runs.values() for run in runs)))}"
     )
     return Section("What it cost", text)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from handful.evaluation.methods import OURS
+from handful.records import Candidate
 from handful.report import comparison, words, written
 from handful.report.page import Block, Column, Fold, Page, Paragraph, Section, Sentences, Table, table
 from handful.report.render import render_page
@@ -58,7 +60,7 @@ def _sections(builders: tuple[Callable[[RunData], Section | None], ...], data: R
 
 
 def cost_section(data: RunData) -> Section | None:
-    """Say how long what took."""
+    """Say how long what took, and how many tokens."""
     stages: Mapping[str, Any] = (data.timings or {}).get("stages", {})
     if not stages:
         return None
@@ -75,7 +77,19 @@ def cost_section(data: RunData) -> Section | None:
     intro = (
         f"{total:,.0f} seconds of work in all, loading and reading not counted. A resumed run counts each part once."
     )
-    return Section("What it cost", intro, (table("stage", ["seconds", "what", "a second"], rows),))
+    made = table("stage", ["seconds", "what", "a second"], rows)
+    return Section("What it cost", f"{intro}{tokens_written(data.candidates)}{_tokens_read(data)}", (made,))
+
+
+def tokens_written(candidates: Sequence[Candidate]) -> str:
+    """Return a sentence on what the model wrote, with a space before it; nothing if it is not known."""
+    total = sum(candidate.n_tokens for candidate in candidates)
+    return f" The model wrote {total:,} tokens, {total / len(candidates):.0f} a text." if total else ""
+
+
+def _tokens_read(data: RunData) -> str:
+    ours = comparison.rows_by_method(data).get(OURS)
+    return "" if ours is None else f" To answer a text, ours reads {ours['prompt_tokens']:.0f} tokens."
 
 
 def limits_section(data: RunData) -> Section:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from handful.records import Candidate
 from handful.report.page import Fold, Paragraph, Sentences, Table
 from handful.report.render import render_page
 from handful.report.run_data import read_run
@@ -88,6 +89,21 @@ def test_the_order_is_verdict_measures_texts_limits() -> None:
     assert names[-2:] == ["What this does not say", "What was run"]
     assert names.index("Mistakes") < names.index("What was written, and what was kept")
     assert page.title == "films: handful, recipe default, seed 3"
+
+
+def test_the_cost_in_tokens() -> None:
+    data = run_data()
+    section = cost_section(dataclasses.replace(data, candidates=[replace_tokens(c, 7) for c in data.candidates]))
+    assert section is not None
+    assert f"The model wrote {7 * len(data.candidates)} tokens, 7 a text." in section.intro
+    assert "To answer a text, ours reads 40 tokens." in section.intro
+    unknown = cost_section(dataclasses.replace(data, results=None))
+    assert unknown is not None
+    assert "tokens" not in unknown.intro
+
+
+def replace_tokens(candidate: Candidate, n_tokens: int) -> Candidate:
+    return dataclasses.replace(candidate, n_tokens=n_tokens)
 
 
 def test_cost() -> None:
