@@ -22,20 +22,18 @@ def answer_sections(draws: Sequence[RunData]) -> Iterator[Section]:
     Args:
         draws: By seed, each with its answers; at least one.
     """
-    together, of_all, of_first = (
-        pooled(draws),
-        f"The answers of {plural(len(draws), 'seed')} together.",
-        "The first seed.",
-    )
+    together, several = pooled(draws), len(draws) > 1
+    of_all = f"The answers of {plural(len(draws), 'seed')} together. " if several else ""
+    of_first = "The first seed. " if several else ""
     for section, whose in (
-        (labels_section(together, "answers"), of_all),
+        (labels_section(together, "answers" if several else "test texts"), of_all),
         (calibration_section(together, draws), of_all),
         (mistakes_section(draws[0]), of_first),
         (written_section(draws[0]), of_first),
         (overlap_section(draws[0]), of_first),
     ):
         if section is not None:
-            yield dataclasses.replace(section, intro=f"{whose} {section.intro}")
+            yield dataclasses.replace(section, intro=f"{whose}{section.intro}")
 
 
 def pooled(draws: Sequence[RunData]) -> RunData:

@@ -11,7 +11,7 @@ from handful.benchmark.benchmark import run_benchmark
 from handful.benchmark.plan import BenchmarkPlan
 from handful.errors import RunError
 from handful.evaluation.methods import methods_of
-from handful.report.benchmark_answers import pooled
+from handful.report.benchmark_answers import answer_sections, pooled
 from handful.report.benchmark_report import BenchmarkData, benchmark_page, read_benchmark, write_benchmark_report
 from handful.report.page import Figure, Figures, Page
 from handful.report.render import render_page
@@ -202,6 +202,14 @@ def test_the_answers_of_all_seeds_are_taken_together(directory: Path) -> None:
     means = {row["spec"]: row["accuracy"]["mean"] for row in data.results[0]["methods"]}
     for row in (together.results or {})["methods"]:
         assert row["accuracy"] == pytest.approx(means[row["method"]])
+
+
+def test_one_seed_is_not_called_several(directory: Path) -> None:
+    draws = read_benchmark(directory).runs["films"]
+    one, two = ({section.title: section.intro for section in answer_sections(draws[:n])} for n in (1, 2))
+    for said in ("together", "The first seed", "on average over"):
+        assert said not in " ".join(one.values())
+        assert said in " ".join(two.values())
 
 
 def test_without_results_it_says_what_to_do(tmp_path: Path) -> None:
