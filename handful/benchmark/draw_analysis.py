@@ -13,7 +13,7 @@ from typing import Any
 from handful.benchmark.draw import draw_directory, oracle_directory
 from handful.benchmark.plan import Cell
 from handful.classifier import Classifier
-from handful.evaluation.diversity import count_words, equal_length, measure_diversity, unique_ngrams
+from handful.evaluation.diversity import count_words, equal_length, fewest_texts, measure_diversity, unique_ngrams
 from handful.evaluation.filter_quality import Share, acceptance, filter_confusions, filter_precision
 from handful.evaluation.methods import ORACLE
 from handful.evaluation.words import content_counts, log_odds
@@ -67,7 +67,7 @@ def analysed(cells: Sequence[Cell], run: Run, progress: Progress) -> list[dict[s
     """Return a row per draw that was written for; of each a cell is given.
 
     The oracle is the classifier tuned on the whole training set, where the benchmark has one (`lora_real:full`).
-    Diversity is measured on the same number of words in all draws of a task.
+    Diversity is measured on the same number of words in all draws of a task, self-BLEU of the same number of texts.
 
     Returns:
         `task`, `seed`, `changes` of the recipe, counts, `acceptance` by label, `confusions` (intended by judged),
@@ -79,7 +79,15 @@ def analysed(cells: Sequence[Cell], run: Run, progress: Progress) -> list[dict[s
     for draw in draws:
         lengths = [length for length in map(count_words, draw.groups.values()) if length]
         n_words[draw.cell.task.name] = min([*lengths, n_words.get(draw.cell.task.name, sys.maxsize)])
-    return [_analysed(draw, n_words[draw.cell.task.name], run, progress) for draw in draws]
+    alike = [equal_length(draw.groups, draw.cell.seed, n_words[draw.cell.task.name]) for draw in draws]
+    bleu_texts: dict[str, int] = {}
+    for draw, groups in zip(draws, alike, strict=True):
+        task = draw.cell.task.name
+        bleu_texts[task] = min(fewest_texts(groups), bleu_texts.get(task, sys.maxsize))
+    return [
+        {**_analysed(draw, run, progress), "diversity": _diversity(draw, groups, bleu_texts[draw.cell.task.name])}
+        for draw, groups in zip(draws, alike, strict=True)
+    ]
 
 
 def _read(cell: Cell, run: Run) -> _WrittenDraw | None:
@@ -90,7 +98,7 @@ def _read(cell: Cell, run: Run) -> _WrittenDraw | None:
     return _WrittenDraw(cell, candidates, [Verdict.from_row(row) for row in read_jsonl(directory / "verdicts.jsonl")])
 
 
-def _analysed(draw: _WrittenDraw, n_words: int, run: Run, progress: Progress) -> dict[str, Any]:
+def _analysed(draw: _WrittenDraw, run: Run, progress: Progress) -> dict[str, Any]:
     cell, candidates, verdicts = draw.cell, draw.candidates, draw.verdicts
     labels = cell.task.label_names
     oracle = _oracle_labels(cell, candidates, verdicts, run, progress)
@@ -106,7 +114,6 @@ def _analysed(draw: _WrittenDraw, n_words: int, run: Run, progress: Progress) ->
         "acceptance": {label: _row(share) for label, share in acceptance(candidates, verdicts, labels).items()},
         "confusions": filter_confusions(candidates, verdicts, labels),
         "precision": _precision(candidates, verdicts, oracle, labels),
-        "diversity": _diversity(draw, n_words),
         "growth": list(_growth(draw)),
         "words": {} if cell.handful_changes else _words(draw),
     }
@@ -145,11 +152,10 @@ def _precision(
     return {**{name: _row(share) for name, share in totals.items()}, "by_label": by_label}
 
 
-def _diversity(draw: _WrittenDraw, n_words: int) -> dict[str, Any]:
+def _diversity(draw: _WrittenDraw, alike: Mapping[str, Sequence[str]], bleu_texts: int) -> dict[str, Any]:
     examples = [example.text for example in draw.cell.handful().task.examples]
-    alike = equal_length(draw.groups, draw.cell.seed, n_words)
     return {
-        name: dataclasses.asdict(measure_diversity(texts, examples, draw.cell.seed))
+        name: dataclasses.asdict(measure_diversity(texts, examples, draw.cell.seed, bleu_texts))
         for name, texts in alike.items()
         if texts
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from handful.errors import RunError, TaskError
 from handful.evaluation.bias import LEVEL, Association, associations
-from handful.evaluation.diversity import Diversity, equal_length, measure_diversity
+from handful.evaluation.diversity import Diversity, equal_length, fewest_texts, measure_diversity
 from handful.evaluation.mentions import Lexicon
 from handful.evaluation.swaps import SwapReport
 from handful.evaluation.words import WordDifference, content_words, log_odds
@@ -154,12 +154,12 @@ def audit_texts(texts: AuditedTexts, lexicons: Sequence[Lexicon]) -> Audit:
         return Audit(texts.task, NOTE, _source(texts, texts.real, lexicons, (), None), None, (), (), test)
     synthetic = [example.text for example in texts.synthetic]
     cut = equal_length({"real": real, "synthetic": synthetic}, texts.seed)
-    differences = log_odds(_counts(synthetic), _counts(real))
+    fewest, differences = fewest_texts(cut), log_odds(_counts(synthetic), _counts(real))
     return Audit(
         task=texts.task,
         note=NOTE,
-        real=_source(texts, texts.real, lexicons, (), cut["real"]),
-        synthetic=_source(texts, texts.synthetic, lexicons, real, cut["synthetic"]),
+        real=_source(texts, texts.real, lexicons, (), cut["real"], fewest),
+        synthetic=_source(texts, texts.synthetic, lexicons, real, cut["synthetic"], fewest),
         synthetic_words=tuple(entry for entry in differences if entry.z >= _CLEAR_Z)[:_MOST_WORDS],
         real_words=tuple(entry for entry in reversed(differences) if entry.z <= -_CLEAR_Z)[:_MOST_WORDS],
         test=test,
@@ -172,13 +172,14 @@ def _source(
     lexicons: Sequence[Lexicon],
     references: Sequence[str],
     cut: Sequence[str] | None,
+    bleu_texts: int = 0,
 ) -> SourceAudit:
     own = [example.text for example in examples]
     found = associations(examples, lexicons, texts.labels)
     return SourceAudit(
         n_texts=len(own),
         diversity=measure_diversity(own, references, texts.seed),
-        diversity_equal_length=None if cut is None else measure_diversity(cut, references, texts.seed),
+        diversity_equal_length=None if cut is None else measure_diversity(cut, references, texts.seed, bleu_texts),
         mentions={lexicon.axis.name: _mentions(own, lexicon) for lexicon in lexicons},
         comparisons=len(found),
         expected_by_chance=LEVEL * len(found),

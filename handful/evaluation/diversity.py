@@ -44,13 +44,17 @@ class Diversity:
     references, or without 3-grams."""
 
 
-def measure_diversity(texts: Sequence[str], references: Sequence[str], seed: int) -> Diversity:
+def measure_diversity(
+    texts: Sequence[str], references: Sequence[str], seed: int, bleu_texts: int = _BLEU_TEXTS
+) -> Diversity:
     """Measure how varied some texts are.
 
     Args:
         texts: The texts.
         references: The real examples the texts were written after; none if the texts are the examples themselves.
-        seed: Draws the at most 100 texts that self-BLEU compares with each other.
+        seed: Draws the texts that self-BLEU compares with each other.
+        bleu_texts: How many at most, and never more than 100: among more texts each is more like one of the others, so
+            sets are to be compared by as many (`fewest_texts`).
     """
     tokens = [words(text) for text in texts]
     n_words = sum(map(len, tokens))
@@ -63,7 +67,7 @@ def measure_diversity(texts: Sequence[str], references: Sequence[str], seed: int
         distinct_1=distinct[0],
         distinct_2=distinct[1],
         distinct_3=distinct[2],
-        self_bleu=_self_bleu([row for row in tokens if row], seed),
+        self_bleu=_self_bleu([row for row in tokens if row], seed, min(bleu_texts, _BLEU_TEXTS)),
         compression_ratio=_compression_ratio(texts),
         overlap=_overlap(tokens, [words(text) for text in references]),
     )
@@ -89,6 +93,11 @@ def equal_length(groups: Mapping[str, Sequence[str]], seed: int, most_words: int
     if most_words is not None:
         length = min(length, most_words)
     return {name: _cut(texts, length, seed, name) for name, texts in groups.items()}
+
+
+def fewest_texts(groups: Mapping[str, Sequence[str]]) -> int:
+    """Return how many texts with words the smallest group has: of as many words, longer texts are fewer."""
+    return min((sum(bool(words(text)) for text in texts) for texts in groups.values()), default=0)
 
 
 def count_words(texts: Sequence[str]) -> int:
@@ -128,9 +137,9 @@ def _overlap(rows: Sequence[Sequence[str]], references: Sequence[Sequence[str]])
     return sum(gram in known for gram in grams) / len(grams) if grams and references else None
 
 
-def _self_bleu(rows: Sequence[Sequence[str]], seed: int) -> float | None:
-    if len(rows) > _BLEU_TEXTS:
-        rows = [rows[place] for place in sorted(stream(seed, "self-bleu").sample(range(len(rows)), _BLEU_TEXTS))]
+def _self_bleu(rows: Sequence[Sequence[str]], seed: int, most: int) -> float | None:
+    if len(rows) > most:
+        rows = [rows[place] for place in sorted(stream(seed, "self-bleu").sample(range(len(rows)), most))]
     if len(rows) < 2:
         return None
     precisions = [_precisions(rows, n) for n in range(1, _BLEU_ORDER + 1)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from handful.evaluation.diversity import count_words, equal_length, measure_diversity
+from handful.evaluation.diversity import count_words, equal_length, fewest_texts, measure_diversity
 from handful.evaluation.words import WordDifference, content_counts, log_odds
 from handful.report.clouds import cloud_pair
 from handful.report.page import Block, Fold, Section, table
@@ -84,16 +84,17 @@ def diversity_section(data: RunData) -> Section | None:
     # All are cut to the shortest: a few rejected texts would leave nothing of the others to compare.
     groups = {name: texts for name, texts in groups.items() if lengths[name] * _LEAST_SHARE >= max(lengths.values())}
     equal = equal_length(groups, data.seed)
-    rows = [_diversity_row(name, list(texts), examples, data.seed) for name, texts in equal.items()]
-    rows.append(_diversity_row("the real examples", examples, [], data.seed))
+    fewest = fewest_texts(equal)
+    rows = [_diversity_row(name, list(texts), examples, data.seed, fewest) for name, texts in equal.items()]
+    rows.append(_diversity_row("the real examples", examples, [], data.seed, len(examples)))
     columns = [
         "texts", "words", "different 3-word runs", "different words per word", "3-word runs per word", "self-BLEU",
         "compression", "3-word runs of the examples",
     ]  # fmt: skip
     intro = (
-        "All groups but the examples are cut to the same number of words, without which these numbers could not be "
-        "compared. The higher self-BLEU and compression, the more the texts repeat one another; the last column is how "
-        "much of them stood in the real examples already."
+        "All groups but the examples are cut to the same number of words, and self-BLEU is of as many texts of each: "
+        "without that these numbers could not be compared. The higher self-BLEU and compression, the more the texts "
+        "repeat one another; the last column is how much of them stood in the real examples already."
     )
     return Section("How varied the texts are", intro, (table("texts", columns, rows),))
 
@@ -102,8 +103,8 @@ def _rejected(data: RunData) -> list[str]:
     return [candidate.text for candidate, verdict in data.judged if verdict.decision == "rejected"]
 
 
-def _diversity_row(name: str, texts: Sequence[str], references: Sequence[str], seed: int) -> list[str]:
-    found = measure_diversity(texts, references, seed)
+def _diversity_row(name: str, texts: Sequence[str], references: Sequence[str], seed: int, bleu_texts: int) -> list[str]:
+    found = measure_diversity(texts, references, seed, bleu_texts)
     return [
         name,
         f"{found.n_texts:,}",

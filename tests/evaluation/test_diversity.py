@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 
-from handful.evaluation.diversity import Diversity, equal_length, measure_diversity, unique_ngrams
+from handful.evaluation.diversity import Diversity, equal_length, fewest_texts, measure_diversity, unique_ngrams
 from handful.evaluation.words import words
 from handful.seeding import stream
 
@@ -95,3 +95,16 @@ def test_self_bleu_of_many_texts_is_a_sample_and_fast() -> None:
     assert found.self_bleu != measure_diversity(texts, [], seed=2).self_bleu
     assert found.overlap is not None
     assert found.overlap >= 4 / 400
+
+
+def test_self_bleu_of_many_short_texts_is_higher_than_of_as_many_as_there_are_long_ones() -> None:
+    draw = stream(0, "texts")
+    short, long = ([[draw.choice("abcdefghijkl") for _ in range(n)] for _ in range(600 // n)] for n in (6, 30))
+    groups = {"short": list(map(" ".join, short)), "long": list(map(" ".join, long))}
+    assert fewest_texts({**groups, "no words": ["...", "a"]}) == 1
+    assert fewest_texts(groups) == 20
+    biased = [measure_diversity(texts, [], 0).self_bleu or 0.0 for texts in groups.values()]
+    alike = [measure_diversity(texts, [], 0, fewest_texts(groups)).self_bleu or 0.0 for texts in groups.values()]
+    assert biased[0] > alike[0]
+    assert biased[1] == alike[1]
+    assert len(groups["short"]) == 100
