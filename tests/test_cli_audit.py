@@ -127,6 +127,18 @@ def test_groups_are_swapped_in_the_test_texts_where_there_are_any() -> None:
     assert report["swaps"]["texts"] > 1  # those it was tuned on
 
 
+def test_the_clearest_association_comes_first() -> None:
+    task = json.loads(Path("run/task.json").read_text())
+    weak = [("a young cat", "praise")] * 14 + [("a young cat", "blame")] * 6 + [("an elderly cat", "blame")] * 12
+    strong = [("she came", "praise")] * 40 + [("he came", "blame")] * 40
+    task["test"] = [{"text": text, "label": label} for text, label in (*weak, *strong)]
+    Path("run/task.json").write_text(json.dumps(task))
+    out = handful("audit", "run", "--most-swaps", "1").out.partition("Labels and groups in the test texts")[2]
+    assert 0 < out.index("gender: female") < out.index("age: young")
+    assert "< 0.001" in out
+    assert "0.000" not in out.partition("classified as they are")[0]
+
+
 def test_no_text_to_swap() -> None:
     Path("none.yaml").write_text("x: {groups: {a: [zebra], b: [quagga]}}\n")
     result = handful("audit", "run", "--terms", "none.yaml", "--only-own-terms")

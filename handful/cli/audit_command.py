@@ -37,9 +37,7 @@ class AuditOptions:
         Path | None, typer.Option(help="Swap groups in these (CSV, TSV, JSONL, Parquet), not in the task's test texts.")
     ] = None
     text_column: Annotated[str, typer.Option(help="Column of the text in the file of --texts.")] = "text"
-    most_swaps: Annotated[int, typer.Option(help="Swap at most so many texts per axis, a sample of them.", min=1)] = (
-        1000
-    )
+    most_swaps: Annotated[int, typer.Option(help="Swap at most so many texts per axis, a sample of them.", min=1)] = 400
     base_model: Annotated[str | None, typer.Option(help="Where the base model is now, if it has moved.")] = None
     device: Annotated[DeviceChoice, typer.Option(help="Where the model runs.")] = "auto"
     dtype: Annotated[DtypeChoice, typer.Option(help="Float type of the weights.")] = "auto"

@@ -72,7 +72,7 @@ def _mention_rows(sources: Sequence[tuple[str, SourceAudit]]) -> Iterator[list[s
 
 
 def _show_associations(name: str, source: SourceAudit) -> None:
-    clear = [entry for entry in source.associations if entry.excludes_zero]
+    clear = sorted((entry for entry in source.associations if entry.excludes_zero), key=lambda entry: entry.p_value)
     adjusted = sum(entry.survives_adjustment for entry in clear)
     if not source.comparisons:
         say(f"Labels and groups in the {name} texts: nothing to compare.")
@@ -98,6 +98,8 @@ def _show_associations(name: str, source: SourceAudit) -> None:
 
 
 def _association_row(entry: Association) -> list[str]:
+    from handful.evaluation.uncertainty import shown_p_value
+
     return [
         f"{entry.axis}: {entry.group}",
         entry.label,
@@ -106,7 +108,7 @@ def _association_row(entry: Association) -> list[str]:
         entry.against,
         f"{entry.log_odds_ratio:+.2f}",
         f"{entry.low:+.2f} to {entry.high:+.2f}",
-        f"{entry.p_adjusted:.3f}",
+        shown_p_value(entry.p_adjusted),
     ]
 
 
