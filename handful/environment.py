@@ -50,9 +50,10 @@ def instructions() -> list[str]:
 
 
 def processor() -> dict[str, Any]:
-    """Return what of the processor the last digits depend on: its `instructions`, and how many `threads` are used."""
+    """Return what of the processor last digits depend on: its `instructions`, and how many `threads` it has for us."""
     told = os.environ.get("OMP_NUM_THREADS", "")
-    return {"instructions": instructions(), "threads": int(told) if told.isdecimal() else os.cpu_count() or 1}
+    free = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {"instructions": instructions(), "threads": (int(told) if told.isdecimal() else 0) or free}
 
 
 def commit() -> str:

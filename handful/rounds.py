@@ -194,7 +194,9 @@ def _judged(
 
 
 def _judge_inputs(job: Job, part: Sequence[Candidate]) -> list[object]:
-    return [_inputs(job), [candidate.to_row() for candidate in part]]
+    # How many tokens a text has is not judged: runs that did not count them go on with the scores they have.
+    rows = [candidate.to_row() for candidate in part]
+    return [_inputs(job), [{key: value for key, value in row.items() if key != "n_tokens"} for row in rows]]
 
 
 def _folds(job: Job) -> tuple[tuple[Example, ...], ...]:

@@ -115,16 +115,28 @@ def test_further_texts_are_swapped_and_the_number_is_limited() -> None:
 
 def test_groups_are_swapped_in_the_test_texts_where_there_are_any() -> None:
     task = json.loads(Path("run/task.json").read_text())
-    task["test"] = [{"text": f"she painted house {n}", "label": "praise"} for n in range(9)]
+    task["test"] = [{"text": f"she painted house {n}", "label": "praise"} for n in range(12)]
     Path("run/task.json").write_text(json.dumps(task))
     (report,) = handful("audit", "run", "--json").events()
-    assert report["swaps"]["texts"] == report["test"]["n_texts"] == 9
-    assert ", 9 test" not in handful("audit", "task.yaml").out
-    assert "and 9 test texts" in handful("audit", "run").out
-    task["test"] = [{"text": "nobody came", "label": "praise"}]
+    assert report["swaps"]["texts"] == report["test"]["n_texts"] == 12
+    assert report["swapped_in"] == "test texts"
+    assert "and 12 test texts" in handful("audit", "run").out
+    assert "12 test texts classified as they are" in handful("audit", "run").out
+    task["test"] = [{"text": "she painted a house", "label": "praise"}]
     Path("run/task.json").write_text(json.dumps(task))
     (report,) = handful("audit", "run", "--json").events()
-    assert report["swaps"]["texts"] > 1  # those it was tuned on
+    assert report["swapped_in"] == "texts it was tuned on"
+    assert report["swaps"]["texts"] > 1
+
+
+def test_the_test_texts_of_a_task_are_audited(tmp_path: Path) -> None:
+    (tmp_path / "tested").mkdir()
+    task = write_task(tmp_path / "tested", examples=EXAMPLES, test=True)
+    result = handful("audit", task, "--json")
+    assert result.code == 0, result.err
+    (report,) = result.events()
+    assert report["test"]["n_texts"] > 0
+    assert f"8 real and {report['test']['n_texts']} test texts" in handful("audit", task).out
 
 
 def test_the_clearest_association_comes_first() -> None:

@@ -77,7 +77,9 @@ def test_judging_scores_every_candidate_once(tmp_path: Path) -> None:
         scores = judge_round(job, run, 0, candidates, in_context, listener)
         calls = len(engine.recorder.scored)
         assert judge_round(job, run, 0, candidates, in_context, Listener()) == scores
-        assert len(engine.recorder.scored) == calls
+        counted = [dataclasses.replace(candidate, n_tokens=9) for candidate in candidates]
+        assert judge_round(job, run, 0, counted, in_context, Listener()) == scores
+        assert len(engine.recorder.scored) == calls  # those of a run that did not count tokens are not judged anew
         # Other texts under the same ids are other inputs.
         changed = [Candidate(c.id, c.text + "!", c.intended_label, c.seed, c.prompt_id, c.fold) for c in candidates]
         assert judge_round(job, run, 0, changed, in_context, Listener()) != scores

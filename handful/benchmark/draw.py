@@ -58,9 +58,10 @@ class Draw:
         peak_mb = environment.peak_memory_mb() if fresh else None
         rows = training_rows(self.job.task, self.job.recipe, written.candidates, written.verdicts)
         self.run.publish("training", [row.to_row() for row in rows])
-        cost = {"seconds": seconds, "peak_memory_mb": peak_mb}
-        kept = self.run.step("generation-cost", [self.job.identity()], lambda: [cost])[0]
-        return written, kept["seconds"], kept["peak_memory_mb"]
+        inputs = [self.job.identity()]
+        cost = self.run.step("generation-seconds", inputs, lambda: [{"seconds": seconds}])
+        memory = self.run.step("generation-memory", inputs, lambda: [{"peak_memory_mb": peak_mb}])
+        return written, cost[0]["seconds"], memory[0]["peak_memory_mb"]
 
     def pool(self) -> list[str]:
         """Return the texts label priors are estimated on: none of them a test text."""

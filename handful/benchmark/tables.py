@@ -66,6 +66,7 @@ class MethodSummary:
 
 
 _BRIEF = 7
+"""Columns of `table_of` for a terminal: what is not for it stands behind them."""
 _MEANS = (
     "n_training",
     "ece",

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from handful.evaluation.swaps import Swap, SwapReport
 
 
+_FEWEST_SWAPS = 10
+"""Where the test texts allow fewer, those it was tuned on are taken, if they allow more."""
+
+
 @dataclass(frozen=True)
 class AuditOptions:
     """Which texts, which terms."""
@@ -110,12 +114,18 @@ def _with_swaps(
         return replace(audit, swaps_skipped="No swaps: this run has no classifier yet.")
     # Texts it was tuned on flip less than others: beside them, the others would not show.
     tuned_on = [example.text for example in (*texts.real, *(texts.synthetic or ()))]
-    choices = [further] if further else [[example.text for example in texts.test], tuned_on]
-    planned = next((swaps for own in choices if (swaps := plan_swaps(own, lexicons))), [])
+    choices = {"test texts": [example.text for example in texts.test], "texts it was tuned on": tuned_on}
+    plans = {
+        name: plan_swaps(own, lexicons) for name, own in ({"texts of --texts": further} if further else choices).items()
+    }
+    enough = (name for name, swaps in plans.items() if len(swaps) >= _FEWEST_SWAPS)
+    swapped_in = next(enough, max(plans, key=lambda name: len(plans[name])))
+    planned = plans[swapped_in]
     if not planned:
         return replace(audit, swaps_skipped="No swaps: no text has a term with a counterpart in another group.")
     swaps = sample_swaps(planned, most=options.most_swaps, seed=texts.seed)
-    return replace(audit, swaps=_answers(options, swaps), swaps_left_out=len(planned) - len(swaps))
+    left_out = len(planned) - len(swaps)
+    return replace(audit, swaps=_answers(options, swaps), swapped_in=swapped_in, swaps_left_out=left_out)
 
 
 def _answers(options: AuditOptions, swaps: Sequence[Swap]) -> SwapReport:

@@ -39,7 +39,7 @@ def show_audit(audit: Audit) -> None:
     if audit.swaps is None:
         say(audit.swaps_skipped)
     else:
-        _show_swaps(audit.swaps, audit.swaps_left_out)
+        _show_swaps(audit.swaps, audit.swapped_in, audit.swaps_left_out)
     say(audit.note)
 
 
@@ -112,9 +112,9 @@ def _association_row(entry: Association) -> list[str]:
     ]
 
 
-def _show_swaps(swaps: SwapReport, left_out: int) -> None:
+def _show_swaps(swaps: SwapReport, swapped_in: str, left_out: int) -> None:
     drawn = f" ({left_out} more were not drawn: --most-swaps)" if left_out else ""
-    say(f"{swaps.texts} texts classified as they are and with groups exchanged{drawn}:")
+    say(f"{swaps.texts} {swapped_in} classified as they are and with groups exchanged{drawn}:")
     shown = [rate for rate in swaps.rates if rate.from_group is None or rate.flips]
     columns = ["exchanged", "swaps", "label changed", "rate", "95 % interval", "mean change of probabilities"]
     show_table(columns, [_swap_row(rate) for rate in shown[:_MOST_ROWS]])

@@ -6,7 +6,7 @@ It is the bias check that the ethics section of Patwa et al. 2024 asks for; `swa
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +78,8 @@ class Audit:
     test: SourceAudit | None = None
     """None where the task has no test texts."""
     swaps: SwapReport | None = None
+    swapped_in: str = ""
+    """Which texts they were made in."""
     swaps_left_out: int = 0
     """Swaps beyond the limit that were not drawn."""
     swaps_skipped: str = ""
@@ -107,15 +109,17 @@ def texts_of_run(directory: Path) -> AuditedTexts:
         real=tuple(sources["real"]),
         synthetic=tuple(sources["synthetic"]),
         seed=int(identity.get("seed", 0)),
-        test=_test_texts(directory / "task.json"),
+        test=_test_texts(directory / "task.json", {row.label for row in rows}),
     )
 
 
-def _test_texts(path: Path) -> tuple[Example, ...]:
+def _test_texts(path: Path, labels: Collection[str]) -> tuple[Example, ...]:
     saved = read_json(path)
     try:
         found = () if saved is None else Task.from_dict(saved).test or ()
-        if all(isinstance(entry.text, str) and isinstance(entry.label, str) for entry in found):
+        if all(
+            isinstance(entry.text, str) and isinstance(entry.label, str) and entry.label in labels for entry in found
+        ):
             return found
     except (TaskError, ValueError, AttributeError):
         pass

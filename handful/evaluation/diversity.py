@@ -96,8 +96,9 @@ def equal_length(groups: Mapping[str, Sequence[str]], seed: int, most_words: int
 
 
 def fewest_texts(groups: Mapping[str, Sequence[str]]) -> int:
-    """Return how many texts with words the smallest group has: of as many words, longer texts are fewer."""
-    return min((sum(bool(words(text)) for text in texts) for texts in groups.values()), default=0)
+    """Return how many texts with words the smallest group of several has: of as many words, longer texts are fewer."""
+    counts = [sum(bool(words(text)) for text in texts) for texts in groups.values()]
+    return min((count for count in counts if count > 1), default=0)
 
 
 def count_words(texts: Sequence[str]) -> int:

@@ -5,6 +5,7 @@ All methods of a seed are measured on the same texts, so differences are taken t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from handful.seeding import array_stream
 
 _RESAMPLES = 2000
 _LEAST_SHOWN_P = 0.0005
+_LEAST_P = 1e-15
+"""Smaller ones are not told from it."""
 Statistic = Callable[[NDArray[np.int64]], float]
 """Confusion matrix, (n_labels, n_labels), rows true -> a number."""
 
@@ -106,7 +109,7 @@ def paired_difference(right_a: ArrayLike, right_b: ArrayLike, seed: int = 0) -> 
     gains = a.astype(np.int64) - b  # (S, T)
     if len(np.unique(gains, axis=0)) == 1:
         return _difference_over_texts(gains[0], seed)
-    errors = (_error(gains.mean(axis=1)), len(gains) - 1), (_error_over_texts(gains), gains.shape[1] - 1)
+    errors = (_error(gains.mean(axis=1)), len(gains) - 1), (_error_over_texts(gains), gains.shape[1] + 1)
     mean, half = float(gains.mean()), _half_width(0.05, errors)
     return Difference(mean, max(-1.0, mean - half), min(1.0, mean + half), _level_that_ends_at(abs(mean), errors))
 
@@ -147,14 +150,20 @@ def _error_over_texts(gains: NDArray[np.int64]) -> float:
 
 
 def _half_width(level: float, errors: _Errors) -> float:
-    return float(np.hypot(*(stats.t.ppf(1 - level / 2, degrees) * error for error, degrees in errors)))
+    return float(np.hypot(*(stats.t.isf(level / 2, degrees) * error for error, degrees in errors)))
 
 
 def _level_that_ends_at(distance: float, errors: _Errors) -> float:
     """Return the level at which an interval is so wide to each side."""
     if not distance:
         return 1.0
-    return float(brentq(lambda level: _half_width(level, errors) - distance, 1e-300, 1.0, xtol=1e-12))
+    if _half_width(_LEAST_P, errors) <= distance:
+        return _LEAST_P
+
+    def beyond(log_level: float) -> float:
+        return _half_width(math.exp(log_level), errors) - distance
+
+    return math.exp(brentq(beyond, math.log(_LEAST_P), 0.0))
 
 
 def _difference_over_texts(gains: NDArray[np.int64], seed: int) -> Difference:

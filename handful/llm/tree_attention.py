@@ -55,7 +55,7 @@ class TreeAttention:
     blocks: tuple[_Block, ...]
     """The prefix, if there is one, and the examples."""
     dtype: torch.dtype
-    """What weights are kept in, and multiplied; the scores they are made of are in float32."""
+    """What is kept for the way back, and multiplied with the weights; scores are of queries and keys as they come."""
 
     def __call__(self, layer: int, qkv: Tensor) -> Tensor:
         """See `decoder.Attend`."""
@@ -69,7 +69,7 @@ def tree_attention(heads: Heads, packed: Packed, precision: Precision = "float32
     Args:
         heads: How queries, keys and values are cut.
         packed: The row.
-        precision: Of the products with the attention weights and of those of the way back; in bfloat16 they take a
+        precision: Of values, weights and all of the way back, but not of the scores; in bfloat16 these products take a
             third of the time where the CPU has instructions for it. Merged attention is in float32.
     """
     n_prefix = int((packed.owners < 0).sum())
@@ -111,7 +111,7 @@ def _block(heads: Heads, packed: Packed, starts: Tensor, lengths: Tensor, n_shar
 
 
 def _weights_bytes(heads: Heads, lengths: Tensor, n_prefix: int) -> int:
-    """Return the size of the attention weights of a layer in float32."""
+    """Return the size of the attention weights of a layer in float32: which attention it is does not depend on more."""
     longest = int(lengths.max())
     return 4 * heads.n_heads * (n_prefix**2 + len(lengths) * longest * (n_prefix + longest))
 

@@ -53,7 +53,7 @@ def _written_once(methods: Sequence[Row]) -> Sequence[Row]:
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in methods:
         method = method_of(row["spec"])
-        if method.name == OURS:
+        if method.name == OURS and _sized(row):
             groups[",".join(method.changes)].append(row)
     largest = max(groups.values(), key=len, default=[])
     return largest if len(largest) >= _FEWEST_SIZES else methods

@@ -198,10 +198,8 @@ def calibration_section(data: RunData, draws: Sequence[RunData] = ()) -> Section
         return None
     gold = _gold_indices(data, ours)
     errors = [calibration_error(own.probabilities, _gold_indices(draw, own)) for draw, own in _of_ours(draws or [data])]
-    error, on_average = (
-        statistics.fmean(errors),
-        f", on average over {plural(len(errors), 'seed')}" if len(errors) > 1 else "",
-    )
+    error = statistics.fmean(errors)
+    on_average = f", on average over {plural(len(errors), 'seed')}" if len(errors) > 1 else ""
     bins = [
         ReliabilityBin(b.low, b.high, b.n_texts, b.mean_confidence, b.accuracy)
         for b in reliability(ours.probabilities, gold)

@@ -82,9 +82,11 @@ def cost_section(data: RunData) -> Section | None:
 
 
 def tokens_written(candidates: Sequence[Candidate]) -> str:
-    """Return a sentence on what the model wrote, with a space before it; nothing if it is not known."""
-    total = sum(candidate.n_tokens for candidate in candidates)
-    return f" The model wrote {total:,} tokens, {total / len(candidates):.0f} a text." if total else ""
+    """Return a sentence on what the model wrote for ours, with a space before it; nothing if not all was counted."""
+    counts = [candidate.n_tokens for candidate in candidates]
+    if not counts or not all(isinstance(count, int) and count > 0 for count in counts):
+        return ""
+    return f" For ours the model wrote {sum(counts):,} tokens, {sum(counts) / len(counts):.0f} a text."
 
 
 def _tokens_read(data: RunData) -> str:

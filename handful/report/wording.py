@@ -84,7 +84,8 @@ def points(value: float) -> str:
 
 def signed(value: float, digits: int) -> str:
     """Return a number with its sign."""
-    return f"{value:+.{digits}f}".replace("-", "\u2212")
+    # Adding zero takes the sign from what is rounded to it.
+    return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "\u2212")
 
 
 def plural(count: int, one: str, many: str = "") -> str:

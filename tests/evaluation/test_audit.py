@@ -92,18 +92,19 @@ def test_a_task_is_audited_by_itself() -> None:
 
 
 def test_the_test_texts_of_a_run_are_looked_at_by_themselves(tmp_path: Path) -> None:
-    directory = run_with(tmp_path, TrainingExample("x", "a", "real"), TrainingExample("y", "b", "real"))
+    directory = run_with(tmp_path, TrainingExample("x", "good", "real"), TrainingExample("y", "bad", "real"))
     task = two_label_task()
     (directory / "task.json").write_text(json.dumps(task.to_dict()))
     texts = texts_of_run(directory)
     assert texts.test == task.test
-    planted = tuple(Example(f"{who} came", label) for who, label in (("she", "a"), ("he", "b")) for _ in range(12))
+    pairs = (("she", "good"), ("he", "bad"))
+    planted = tuple(Example(f"{who} came", label) for who, label in pairs for _ in range(12))
     audit = audit_texts(dataclasses.replace(texts, test=planted), LEXICONS)
     assert audit.test is not None
     assert all(row.excludes_zero for row in audit.test.associations)
     assert (audit.real.comparisons, audit.test.comparisons) == (0, 4)
-    numbers = {**task.to_dict(), "test": [{"text": 3, "label": "a"}]}
-    for damaged in ('{"name": 3}', json.dumps(numbers), "[]"):
+    numbers, unknown = ({**task.to_dict(), "test": [{"text": text, "label": "x"}]} for text in (3, "a text"))
+    for damaged in ('{"name": 3}', json.dumps(numbers), json.dumps(unknown), "[]"):
         (directory / "task.json").write_text(damaged)
         with pytest.raises(RunError, match="damaged"):
             texts_of_run(directory)

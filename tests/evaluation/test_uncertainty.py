@@ -53,12 +53,38 @@ def test_a_paired_difference_is_that_of_seeds_and_texts_together() -> None:
     found = paired_difference(right_a, right_b)
     over_seeds = 2.776 * np.std(gains, ddof=1) / 5**0.5
     by_text = np.append(right_a.mean(axis=0), [1, -1])
-    over_texts = 2.0096 * np.std(by_text, ddof=1) / 52**0.5
+    over_texts = 2.0076 * np.std(by_text, ddof=1) / 52**0.5
     half = (over_seeds**2 + over_texts**2) ** 0.5
     assert found.mean == pytest.approx(0.08)
     assert [found.low, found.high] == pytest.approx([0.08 - half, 0.08 + half], abs=1e-4)
     assert found.p_value == pytest.approx(0.0925, abs=1e-3)  # the t-test over the seeds alone says 0.005
     assert difference_over_seeds(gains).p_value == pytest.approx(0.0048, abs=2e-4)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("right_a", "right_b"),
+    [
+        ([[1], [0]], [[0], [0]]),
+        ([[1, 0], [0, 0]], [[0, 0], [0, 0]]),
+        ([[1, 0, 1], [0, 1, 1]], [[0, 0, 0], [0, 0, 0]]),  # the same gain in both, of other texts
+        ([[1, 0], [0, 1]], [[0, 1], [1, 0]]),
+    ],
+)
+def test_a_few_texts_and_two_seeds_are_compared(right_a: list[list[int]], right_b: list[list[int]]) -> None:
+    found = paired_difference(right_a, right_b)
+    assert found.low <= found.mean <= found.high
+    assert 0.05 < found.p_value <= 1
+
+
+def test_a_level_is_solved_for_however_small() -> None:
+    right = np.zeros((2, 3, 4000), dtype=bool)
+    right[0, :, :] = np.random.default_rng(3).random((3, 4000)) < 0.999
+    found = paired_difference(*right)
+    assert 1e-15 < found.p_value < 1e-6
+    alike = np.zeros((2, 60, 4000), dtype=bool)
+    alike[0, np.arange(60) % 2 == 0, :-1] = alike[0, np.arange(60) % 2 == 1, 1:] = True
+    assert paired_difference(*alike).p_value == 1e-15
 
 
 def test_many_texts_leave_the_t_interval_of_the_seeds() -> None:

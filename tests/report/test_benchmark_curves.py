@@ -13,6 +13,16 @@ WRITTEN_ANEW = {"lora_synthetic": 72, "lora_synthetic[21]": 21}
     [
         (WRITTEN_ONCE | WRITTEN_ANEW, ["10", "50", "200"]),
         (WRITTEN_ANEW | {"lora_synthetic[first=10,200]": 10}, ["10", "21", "72"]),
+        (
+            WRITTEN_ANEW | {"lora_synthetic[144]": 144, "lora_synthetic:10": 72, "lora_synthetic:25": 72},
+            ["21", "72", "144"],
+        ),
+        (
+            WRITTEN_ANEW
+            | {"lora_synthetic[144]": 144}
+            | {f"lora_synthetic[first={n},filter.judges=1]": n for n in (5, 6, 7)},
+            ["21", "72", "144"],
+        ),
     ],
 )
 def test_a_curve_is_of_the_same_texts_where_enough_sizes_are(sizes: dict[str, int], shown: list[str]) -> None:

@@ -95,9 +95,10 @@ def test_the_cost_in_tokens() -> None:
     data = run_data()
     section = cost_section(dataclasses.replace(data, candidates=[replace_tokens(c, 7) for c in data.candidates]))
     assert section is not None
-    assert f"The model wrote {7 * len(data.candidates)} tokens, 7 a text." in section.intro
+    assert f"For ours the model wrote {7 * len(data.candidates)} tokens, 7 a text." in section.intro
     assert "To answer a text, ours reads 40 tokens." in section.intro
-    unknown = cost_section(dataclasses.replace(data, results=None))
+    of_some = [replace_tokens(candidate, 7 * (index % 2)) for index, candidate in enumerate(data.candidates)]
+    unknown = cost_section(dataclasses.replace(data, results=None, candidates=of_some))
     assert unknown is not None
     assert "tokens" not in unknown.intro
 

@@ -55,4 +55,5 @@ def test_numbers() -> None:
         "0 classes",
     )
     assert (signed(1.005, 1), signed(-2.5, 2)) == ("+1.0", "\u22122.50")
+    assert (points(-0.0004), points(0.0)) == ("+0.0", "+0.0")
     assert quoted("a" * 70) == f"“{'a' * 60}… (70 characters)”"
