@@ -64,8 +64,8 @@ class Candidate(Record):
     """Which fold of the examples its prompt showed (0 where all did)."""
     finished: bool = True
     """Whether the model ended the text itself (end of line) before the token limit."""
-    n_tokens: int = 0
-    """How many tokens the model wrote; 0 where that was not kept."""
+    n_tokens: int | None = None
+    """How many tokens the model wrote; None where that was not kept."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from handful.evaluation.methods import METHODS, OURS, method_of
 from handful.evaluation.uncertainty import difference_over_seeds, shown_mean
+from handful.report.wording import points
 
 ACCURACY = Path(__file__).parents[1] / "results" / "accuracy.csv"
 _TASKS = {"sst2": "SST-2", "trec": "TREC", "ag_news": "AG News"}
@@ -102,7 +103,7 @@ def _gain(ours: Mapping[str, float], own: Mapping[str, float]) -> str:
 
 
 def _points(share: float) -> str:
-    return f"{round(100 * share, 1) + 0.0:+.1f}"  # adding zero takes the sign from a rounded one
+    return points(share).replace("\u2212", "-")
 
 
 def read(path: Path = ACCURACY) -> list[dict[str, str]]:

@@ -85,7 +85,7 @@ def analysed(cells: Sequence[Cell], run: Run, progress: Progress) -> list[dict[s
         task = draw.cell.task.name
         bleu_texts[task] = min(fewest_texts(groups), bleu_texts.get(task, sys.maxsize))
     return [
-        {**_analysed(draw, run, progress), "diversity": _diversity(draw, groups, bleu_texts[draw.cell.task.name])}
+        _analysed(draw, _diversity(draw, groups, bleu_texts[draw.cell.task.name]), run, progress)
         for draw, groups in zip(draws, alike, strict=True)
     ]
 
@@ -98,7 +98,7 @@ def _read(cell: Cell, run: Run) -> _WrittenDraw | None:
     return _WrittenDraw(cell, candidates, [Verdict.from_row(row) for row in read_jsonl(directory / "verdicts.jsonl")])
 
 
-def _analysed(draw: _WrittenDraw, run: Run, progress: Progress) -> dict[str, Any]:
+def _analysed(draw: _WrittenDraw, diversity: dict[str, Any], run: Run, progress: Progress) -> dict[str, Any]:
     cell, candidates, verdicts = draw.cell, draw.candidates, draw.verdicts
     labels = cell.task.label_names
     oracle = _oracle_labels(cell, candidates, verdicts, run, progress)
@@ -114,6 +114,7 @@ def _analysed(draw: _WrittenDraw, run: Run, progress: Progress) -> dict[str, Any
         "acceptance": {label: _row(share) for label, share in acceptance(candidates, verdicts, labels).items()},
         "confusions": filter_confusions(candidates, verdicts, labels),
         "precision": _precision(candidates, verdicts, oracle, labels),
+        "diversity": diversity,
         "growth": list(_growth(draw)),
         "words": {} if cell.handful_changes else _words(draw),
     }

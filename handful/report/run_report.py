@@ -84,9 +84,10 @@ def cost_section(data: RunData) -> Section | None:
 def tokens_written(candidates: Sequence[Candidate]) -> str:
     """Return a sentence on what the model wrote for ours, with a space before it; nothing if not all was counted."""
     counts = [candidate.n_tokens for candidate in candidates]
-    if not counts or not all(isinstance(count, int) and count > 0 for count in counts):
+    known = [count for count in counts if isinstance(count, int) and count >= 0]
+    if not known or len(known) < len(counts):
         return ""
-    return f" For ours the model wrote {sum(counts):,} tokens, {sum(counts) / len(counts):.0f} a text."
+    return f" For ours the model wrote {sum(known):,} tokens, {sum(known) / len(known):.0f} a text."
 
 
 def _tokens_read(data: RunData) -> str:

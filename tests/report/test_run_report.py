@@ -97,13 +97,17 @@ def test_the_cost_in_tokens() -> None:
     assert section is not None
     assert f"For ours the model wrote {7 * len(data.candidates)} tokens, 7 a text." in section.intro
     assert "To answer a text, ours reads 40 tokens." in section.intro
-    of_some = [replace_tokens(candidate, 7 * (index % 2)) for index, candidate in enumerate(data.candidates)]
+    empty = [replace_tokens(data.candidates[0], 0), *(replace_tokens(c, 7) for c in data.candidates[1:])]
+    with_empty = cost_section(dataclasses.replace(data, candidates=empty))
+    assert with_empty is not None
+    assert f"wrote {7 * (len(empty) - 1)} tokens" in with_empty.intro  # a text of no tokens was counted, too
+    of_some = [replace_tokens(c, 7 if index else None) for index, c in enumerate(data.candidates)]
     unknown = cost_section(dataclasses.replace(data, results=None, candidates=of_some))
     assert unknown is not None
     assert "tokens" not in unknown.intro
 
 
-def replace_tokens(candidate: Candidate, n_tokens: int) -> Candidate:
+def replace_tokens(candidate: Candidate, n_tokens: int | None) -> Candidate:
     return dataclasses.replace(candidate, n_tokens=n_tokens)
 
 
