@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from handful.evaluation.swaps import Swap, SwapReport
 
 
-_FEWEST_SWAPS = 10
-"""Where the test texts allow fewer, those it was tuned on are taken, if they allow more."""
-
-
 @dataclass(frozen=True)
 class AuditOptions:
     """Which texts, which terms."""
@@ -106,26 +102,20 @@ def _further_texts(options: AuditOptions) -> list[str]:
 def _with_swaps(
     options: AuditOptions, texts: AuditedTexts, lexicons: Sequence[Lexicon], further: Sequence[str], audit: Audit
 ) -> Audit:
-    from handful.evaluation.swaps import plan_swaps, sample_swaps
+    from handful.evaluation.swaps import choose_swaps
 
     if not options.source.is_dir():
         return replace(audit, swaps_skipped="No swaps: a task file has no classifier to ask.")
     if not (options.source / "adapter").is_dir():
         return replace(audit, swaps_skipped="No swaps: this run has no classifier yet.")
-    # Texts it was tuned on flip less than others: beside them, the others would not show.
     tuned_on = [example.text for example in (*texts.real, *(texts.synthetic or ()))]
-    choices = {"test texts": [example.text for example in texts.test], "texts it was tuned on": tuned_on}
-    plans = {
-        name: plan_swaps(own, lexicons) for name, own in ({"texts of --texts": further} if further else choices).items()
-    }
-    enough = (name for name, swaps in plans.items() if len(swaps) >= _FEWEST_SWAPS)
-    swapped_in = next(enough, max(plans, key=lambda name: len(plans[name])))
-    planned = plans[swapped_in]
-    if not planned:
+    own = {"test texts": [example.text for example in texts.test], "texts it was tuned on": tuned_on}
+    sources = {"texts of --texts": further} if further else own
+    planned = choose_swaps(sources, lexicons, most=options.most_swaps, seed=texts.seed)
+    if not planned.swaps:
         return replace(audit, swaps_skipped="No swaps: no text has a term with a counterpart in another group.")
-    swaps = sample_swaps(planned, most=options.most_swaps, seed=texts.seed)
-    left_out = len(planned) - len(swaps)
-    return replace(audit, swaps=_answers(options, swaps), swapped_in=swapped_in, swaps_left_out=left_out)
+    answers = _answers(options, planned.swaps)
+    return replace(audit, swaps=answers, swapped_in=planned.swapped_in, swaps_left_out=planned.left_out)
 
 
 def _answers(options: AuditOptions, swaps: Sequence[Swap]) -> SwapReport:

@@ -6,7 +6,7 @@ The rewriting knows words, not sentences: a change of label can be due to the gr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,8 @@ from handful.seeding import stream
 Classify = Callable[[Sequence[str]], NDArray[np.float64]]
 """Texts to probabilities, shape (n_texts, n_labels)."""
 MOST_SHOWN = 10
+_FEWEST_SWAPS = 10
+"""Texts that allow fewer say too little: the next ones are taken, if any allow so many."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,17 @@ class Swap:
     to_group: str
     text: str
     rewritten: str
+
+
+@dataclass(frozen=True)
+class PlannedSwaps:
+    """Which swaps are to be answered."""
+
+    swapped_in: str
+    """Name of the texts they were found in."""
+    swaps: tuple[Swap, ...]
+    left_out: int
+    """Swaps beyond the limit that were not drawn."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +108,25 @@ def plan_swaps(texts: Iterable[str], lexicons: Sequence[Lexicon]) -> list[Swap]:
             name = lexicon.axis.name
             found[name] += [Swap(name, one, other, text, changed) for one, other, changed in lexicon.exchanges(text)]
     return [swap for swaps in found.values() for swap in swaps]
+
+
+def choose_swaps(
+    sources: Mapping[str, Sequence[str]], lexicons: Sequence[Lexicon], *, most: int, seed: int
+) -> PlannedSwaps:
+    """Find swaps in the first source that allows enough of them, else in the one that allows most.
+
+    Args:
+        sources: Texts by their name, those to be preferred first: never mixed, since texts a classifier was tuned on
+            flip less than others, and beside them the others would not show.
+        lexicons: The axes.
+        most: At most so many swaps of each axis, a sample by the seed.
+        seed: Of the sample.
+    """
+    planned = {name: plan_swaps(texts, lexicons) for name, texts in sources.items()}
+    enough = (name for name, swaps in planned.items() if len(swaps) >= _FEWEST_SWAPS)
+    chosen = next(enough, max(planned, key=lambda name: len(planned[name])))
+    swaps = sample_swaps(planned[chosen], most=most, seed=seed)
+    return PlannedSwaps(chosen, tuple(swaps), len(planned[chosen]) - len(swaps))
 
 
 def sample_swaps(swaps: Sequence[Swap], *, most: int, seed: int) -> list[Swap]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from handful.evaluation.mentions import Lexicon
 from handful.evaluation.metrics import wilson_interval
-from handful.evaluation.swaps import MOST_SHOWN, Flip, Swap, measure_swaps, plan_swaps, sample_swaps
+from handful.evaluation.swaps import MOST_SHOWN, Flip, Swap, choose_swaps, measure_swaps, plan_swaps, sample_swaps
 from handful.evaluation.terms import Axis, Group
 from handful.evaluation.words import words
 
@@ -36,6 +36,20 @@ def test_texts_are_rewritten_once_for_every_pair() -> None:
         Swap("place", "rome", "oslo", "from rome", "from oslo"),
         Swap("place", "rome", "lima", "from rome", "from lima"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("n_first", "n_second", "chosen"),
+    [(10, 300, "first"), (9, 10, "second"), (9, 8, "first"), (3, 4, "second"), (0, 0, "first")],
+)
+def test_swaps_are_made_in_the_first_texts_with_enough_of_them(n_first: int, n_second: int, chosen: str) -> None:
+    sources = {"first": [f"she {n}" for n in range(n_first)], "second": [f"he {n}" for n in range(n_second)]}
+    planned = choose_swaps(sources, [GENDER], most=9, seed=0)
+    assert planned.swapped_in == chosen
+    found = {"first": n_first, "second": n_second}[chosen]
+    assert len(planned.swaps) == min(9, found)
+    assert planned.left_out == max(0, found - 9)
+    assert {swap.from_group for swap in planned.swaps} <= {"female" if chosen == "first" else "male"}
 
 
 def test_a_classifier_that_looks_at_gender_flips() -> None:
