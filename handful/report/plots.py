@@ -117,7 +117,13 @@ def bar_chart(bars: Sequence[Bar], *, axis: str, caption: str = "") -> Figure:
 
 
 def line_chart(
-    series: Sequence[Series], *, x_axis: str, y_axis: str, band: str, shown: Callable[[float], str], caption: str = ""
+    series: Sequence[Series],
+    *,
+    x_axis: str,
+    y_axis: str,
+    shown: Callable[[float], str],
+    band: str = "",
+    caption: str = "",
 ) -> Figure:
     """Return lines over a logarithmic axis, with bands from `low` to `high`.
 
@@ -125,8 +131,8 @@ def line_chart(
         series: The lines.
         x_axis: What is counted along the axis.
         y_axis: What is measured.
-        band: What the bands are.
         shown: A measured number in words.
+        band: What the bands are; empty if the points have none.
         caption: Below the figure.
     """
     ticks = sorted({point.x for line in series for point in line.points})
@@ -144,8 +150,9 @@ def line_chart(
                 linestyle=("-", "--", "-.", ":")[index // len(SERIES) % 4],
                 label=brief(line.name, _NAME),
             )
-            low, high = ([getattr(point, end) for point in line.points] for end in ("low", "high"))
-            axes.fill_between(xs, low, high, color=colour, alpha=0.16, linewidth=0)
+            if band:
+                low, high = ([getattr(point, end) for point in line.points] for end in ("low", "high"))
+                axes.fill_between(xs, low, high, color=colour, alpha=0.16, linewidth=0)
         axes.set_xscale("log")
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
@@ -154,11 +161,16 @@ def line_chart(
         axes.legend()
 
     rows = [
-        [cut(line.name, NAME_CHARS), f"{p.x:g}", shown(p.value), f"{shown(p.low)} to {shown(p.high)}"]
+        [
+            cut(line.name, NAME_CHARS),
+            f"{p.x:g}",
+            shown(p.value),
+            *([f"{shown(p.low)} to {shown(p.high)}"] if band else []),
+        ]
         for line in series
         for p in line.points
     ]
-    numbers = table("", [x_axis, y_axis, band], rows)
+    numbers = table("", [x_axis, y_axis, *([band] * bool(band))], rows)
     return Figure(_drawn(_WIDTH, 270, f"{y_axis} over {x_axis}", paint), numbers, caption)
 
 

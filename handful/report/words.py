@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from handful.evaluation.diversity import count_words, equal_length, fewest_texts, measure_diversity
+from handful.evaluation.diversity import count_words, equal_length, fewest_texts, measure_diversity, unique_ngrams
 from handful.evaluation.words import WordDifference, content_counts, log_odds
 from handful.report.clouds import cloud_pair
-from handful.report.page import Block, Fold, Section, table
+from handful.report.page import Block, Figure, Fold, Section, table
+from handful.report.plots import Point, Series, line_chart
 from handful.report.run_data import RunData
 from handful.report.wording import NAME_CHARS, cut, plural, share, signed
 
@@ -15,6 +16,9 @@ _CLOUDS = 12
 _OPEN_CLOUDS = 4
 """Shown unfolded, where there are more labels than `_CLOUDS`."""
 _WORDS = 10
+_CURVE_POINTS = 6
+_FEWEST_WORDS = 20
+"""Of the shortest point of a curve."""
 _LEAST_SHARE = 10
 """A group of texts is compared if it has at least one in so many words of the longest group."""
 
@@ -96,7 +100,30 @@ def diversity_section(data: RunData) -> Section | None:
         "without that these numbers could not be compared. The higher self-BLEU and compression, the more the texts "
         "repeat one another; the last column is how much of them stood in the real examples already."
     )
-    return Section("How varied the texts are", intro, (table("texts", columns, rows),))
+    curve = _growth(groups, min(map(count_words, equal.values())), data.seed)
+    return Section("How varied the texts are", intro, (table("texts", columns, rows), *([curve] if curve else [])))
+
+
+def _growth(groups: Mapping[str, Sequence[str]], most_words: int, seed: int) -> Figure | None:
+    """Unique trigrams against data size (paper, figure 7), from half to half down from all the words."""
+    sizes = [most_words >> halved for halved in reversed(range(_CURVE_POINTS))]
+    sizes = [size for size in sizes if size >= _FEWEST_WORDS]
+    if len(sizes) < 2 or len(groups) < 2:
+        return None
+    # What is drawn for a smaller size begins what is drawn for a larger one: the order depends on seed and name alone.
+    cut_to = {size: equal_length(groups, seed, size) for size in sizes}
+    found = {name: [unique_ngrams(cut_to[size][name], 3) for size in sizes] for name in groups}
+    lines = [
+        Series(name, tuple(Point(size, count, count, count) for size, count in zip(sizes, counts, strict=True)))
+        for name, counts in found.items()
+    ]
+    return line_chart(
+        lines,
+        x_axis="words",
+        y_axis="different 3-word runs",
+        shown="{:,.0f}".format,
+        caption="The lower a line, the more its texts repeat one another.",
+    )
 
 
 def _rejected(data: RunData) -> list[str]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from handful.report.page import Figures, Fold, Table
+from handful.report.page import Figure, Figures, Fold, Table
 from handful.report.words import diversity_section, real_texts, words_section, written_texts
 from tests.report.samples import many_films, run_data
 
@@ -51,6 +51,35 @@ def test_diversity_compares_equal_lengths() -> None:
     assert names == ["written, trained on", "written, rejected", "real test texts", "the real examples"]
     assert len({row[2] for row in made.rows[:3]}) == 1
     assert made.rows[3][8] == "\u2013"
+
+
+def test_variety_is_drawn_against_the_amount_of_text() -> None:
+    data = run_data()
+    long = [
+        dataclasses.replace(row, text=f"{row.text}, {n} or so, which goes on and on and on and on and on")
+        for n, row in enumerate(data.training)
+    ]
+    section = diversity_section(dataclasses.replace(data, training=long))
+    assert section is not None
+    table, curve = section.blocks
+    assert isinstance(table, Table)
+    assert isinstance(curve, Figure)
+    assert [column.title for column in curve.table.columns] == ["", "words", "different 3-word runs"]
+    points = {(name, int(words)): int(found) for name, words, found in curve.table.rows}
+    lengths = sorted({words for _, words in points})
+    assert lengths == [30, 60, 120]
+    assert {name for name, _ in points} == {"written, trained on", "real test texts"}
+    for name, *cells in table.rows[:2]:
+        found = [points[name, length] for length in lengths]
+        assert found[-1] == int(cells[2])
+        assert found == sorted(found)
+    assert points["written, trained on", 120] < points["real test texts", 120]
+
+
+def test_a_few_words_are_no_curve() -> None:
+    section = diversity_section(run_data())
+    assert section is not None
+    assert len(section.blocks) == 1
 
 
 def test_nothing_written() -> None:
