@@ -77,7 +77,7 @@ class GenerateRecipe:
     max_rounds: int = 6
     """Stop after this many rounds of writing and filtering."""
     max_candidates_per_label: int | None = None
-    """Stop asking for a label after this many candidates; null is a third more than N: nearly every text is used."""
+    """Stop asking for a label after this many candidates; null is a third more than N: screening and N take some."""
     max_seconds: float | None = None
     """Stop writing after this many seconds; the result then depends on the machine's speed."""
 
@@ -122,7 +122,7 @@ class FilterRecipe:
     judge_epochs: int = 10
     """How often a tuned judge is asked for each example, unless `judge_max_steps` ends it; a step shows half."""
     judge_max_steps: int | None = 24
-    """At most so many steps, or as many as labels, or five epochs; null, as where `judge_epochs` is given: no limit."""
+    """At most so many steps (or labels, five epochs, eighty askings); null, as where epochs are given: no limit."""
     judge_learning_rate: float = 5e-4
     """Peak learning rate of a tuned judge."""
     cross_fit: bool = False
@@ -270,7 +270,7 @@ _DEFAULT = Recipe()
 # Texts in all: as many as the longest training reads once, `max_steps` times `batch_size`, but for the real ones.
 PRESETS: dict[str, Recipe] = {
     "default": _DEFAULT,
-    # The paper's settings to the letter; only what is exactly equivalent is done faster (but `llm/label_trie.py`).
+    # To the letter where the paper says (else: benchmarks/paper); faster only where equivalent (but label_trie.py).
     "paper": Recipe(
         name="paper",
         generate=GenerateRecipe(

@@ -1,22 +1,37 @@
-"""The README's figures of speed: `python -m benchmarks.speed.readme_table` prints them from `speed.json`.
+"""The figures of speed in the docs: `python -m benchmarks.speed.readme_table` prints them from `speed.json`.
 
-A test compares the README with it: a figure there cannot be another than the measured one.
+A test compares README.md and docs/speed.md with it: a figure there cannot be another than the measured one.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.speed.machine import ROOT
 
+_TOLD = ("a plain Hugging Face loop", "the same loop", "`model.generate`", "llama.cpp", "Trainer and peft, loss", "our")
+"""How the rows begin that the README has."""
 _NAMES = {"trec": "TREC", "sst2": "SST-2", "ag_news": "AG News"}
+
+
+def summary(content: Mapping[str, Any]) -> str:
+    """Return the rows of the table that the README has."""
+    return _markdown([row for row in _rows(content) if row[0].startswith(_TOLD)])
 
 
 def table(content: Mapping[str, Any]) -> str:
     """Return the table of ratios as Markdown."""
-    rows = [
+    return _markdown(_rows(content))
+
+
+def _markdown(rows: Sequence[tuple[str, str]]) -> str:
+    return "".join(f"| {left} | {right} |\n" for left, right in (("against", "ours is"), ("---", "---"), *rows))
+
+
+def _rows(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
         (
             "a plain Hugging Face loop over the ICL-4 prompt, texts a second",
             _times(content, "classify_vs_icl_plain", 0),
@@ -42,7 +57,6 @@ def table(content: Mapping[str, Any]) -> str:
         ),
         *((f"our own float32, with `--precision {name}`", _precision(content, name)) for name in ("int8", "bfloat16")),
     ]
-    return "".join(f"| {left} | {right} |\n" for left, right in (("against", "ours is"), ("---", "---"), *rows))
 
 
 def sentences(content: Mapping[str, Any]) -> list[str]:
@@ -83,8 +97,9 @@ def _percent(share: float, digits: int) -> str:
 
 
 def main() -> None:
-    """Print the table and the sentences."""
+    """Print the README's rows, the table and the sentences."""
     content = json.loads((ROOT / "benchmarks" / "results" / "speed.json").read_text(encoding="utf-8"))
+    print(summary(content))
     print(table(content))
     print("\n".join(sentences(content)))
 

@@ -46,8 +46,8 @@ class BenchmarkOptions(RecipeOptions, ModelOptions):
         typer.Option(
             help="Comma-separated: zero_shot, in_context, lora_real, lora_synthetic, lora_synthetic_unfiltered, "
             "lora_synthetic_random, llm_probe, encoder_probe, setfit, tfidf; lora_real:25 takes 25 examples per label, "
-            "lora_real:full the whole training set (first seed only); lora_synthetic[50] writes 50 texts per label, "
-            "lora_synthetic[first=20,50] is tuned on the first 20 of them, "
+            "lora_real:full the whole training set (first seed only); lora_synthetic[50] learns from 50 written texts "
+            "per label, lora_synthetic[first=20,50] from the first 20 of them, "
             "lora_synthetic[generate.temperature=0.7] changes the recipe; @3 behind a method takes the first three "
             "seeds only."
         ),

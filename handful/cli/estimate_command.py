@@ -27,7 +27,7 @@ class EstimateOptions(JobOptions):
     folds: Annotated[
         int | None,
         typer.Option(
-            help="Parts the examples are left out in (default: 4, or the examples of the rarest label).", min=2
+            help="Parts the examples are left out in (default: 4, or as many as the rarest label has).", min=2
         ),
     ] = None
 
