@@ -67,6 +67,12 @@ class Candidate(Record):
     n_tokens: int | None = None
     """How many tokens the model wrote; None where that was not kept."""
 
+    @property
+    def turn(self) -> tuple[int, int, int]:
+        """Its place where the labels of a round are taken in turn: round, index, label index."""
+        round_index, label_index, index = map(int, self.id.split("-"))
+        return round_index, index, label_index
+
 
 @dataclass(frozen=True)
 class LabelScores(Record):

@@ -35,15 +35,16 @@ def training_rows(
 ) -> list[TrainingExample]:
     """Return real examples followed by the first N accepted candidates of each label, labels balanced by weight.
 
-    N is the recipe's, or `most_per_label` where that is less.
+    N is the recipe's, or `most_per_label` where that is less. First is what was written first where all labels are
+    written in turn: in the order of the candidates, a late label would begin with what was moved to it from the others.
 
     Every label has the same total weight, so that a label for which little was kept is not learnt as rare; training
     divides by the weight of each batch, which evens out a part of it. Without the judge (`filter.method` random or
     none) texts have the label they were written for, not its probabilities.
     """
-    texts = {candidate.id: candidate.text for candidate in candidates}
+    by_id = {candidate.id: candidate for candidate in candidates}
     accepted: dict[str, list[Verdict]] = defaultdict(list)
-    for verdict in verdicts:
+    for verdict in sorted(verdicts, key=lambda verdict: by_id[verdict.candidate_id].turn):
         if verdict.decision != "rejected":
             accepted[verdict.label].append(verdict)
     rows = real_rows(task, recipe)
@@ -52,7 +53,7 @@ def training_rows(
     for label in task.label_names:
         for verdict in accepted[label][:n_synthetic]:
             soft = verdict.label_probabilities if judged else ()
-            rows.append(TrainingExample(texts[verdict.candidate_id], label, "synthetic", 1.0, soft))
+            rows.append(TrainingExample(by_id[verdict.candidate_id].text, label, "synthetic", 1.0, soft))
     return _balanced(rows)
 
 

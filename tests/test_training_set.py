@@ -9,8 +9,8 @@ from tests.toys import small_recipe, two_label_task
 
 def case(*rows: tuple[str, Decision, str]) -> tuple[list[Candidate], list[Verdict]]:
     """(intended label, decision, label) per candidate; candidate i has text "text i"."""
-    candidates = [Candidate(str(i), f"text {i}", row[0], 0, "p") for i, row in enumerate(rows)]
-    verdicts = [Verdict(str(i), decision, "r", label, (0.75, 0.25)) for i, (_, decision, label) in enumerate(rows)]
+    candidates = [Candidate(f"0-0-{i}", f"text {i}", row[0], 0, "p") for i, row in enumerate(rows)]
+    verdicts = [Verdict(f"0-0-{i}", decision, "r", label, (0.75, 0.25)) for i, (_, decision, label) in enumerate(rows)]
     return candidates, verdicts
 
 
@@ -38,6 +38,21 @@ def test_the_first_n_of_a_label_are_taken() -> None:
     for most, n_taken in ((2, 2), (7, 5)):
         rows = training_rows(two_label_task(), small_recipe(), candidates, verdicts, most)
         assert sum(row.source == "synthetic" for row in rows) == n_taken
+
+
+def test_no_label_is_first_in_what_is_taken() -> None:
+    # Written label by label, in two rounds; every text of even number is moved to the other label.
+    places = [(turn, label, index) for turn in (0, 1) for label in (0, 1) for index in (2, 10, 3)]
+    names = two_label_task().label_names
+    candidates, verdicts = [], []
+    for turn, label, index in places:
+        at, moved = f"{turn}-{label}-{index}", index % 2 == 0
+        candidates.append(Candidate(at, at, names[label], 0, "p"))
+        own = names[1 - label if moved else label]
+        verdicts.append(Verdict(at, "relabelled" if moved else "kept", "r", own, (0.75, 0.25)))
+    rows = training_rows(two_label_task(), small_recipe(), candidates, verdicts, 4)
+    taken = {name: [row.text for row in rows if row.source == "synthetic" and row.label == name] for name in names}
+    assert taken == {names[0]: ["0-1-2", "0-0-3", "0-1-10", "1-1-2"], names[1]: ["0-0-2", "0-1-3", "0-0-10", "1-0-2"]}
 
 
 @pytest.mark.parametrize("n_good", [0, 1, 5])
