@@ -523,7 +523,8 @@ def test_a_full_disk(made: Path, full_disk: None) -> None:
     assert error.startswith("run")
     assert "cannot be written: No space left on device (" in error
     assert " bytes needed, " in error
-    assert error.endswith(" free). Free that space, then give the same command again: it goes on where it stopped")
+    again = "then give the same command again (predict: with --resume): it goes on where it stopped"
+    assert error.endswith(f" free). Free that space, {again}")
     assert kept(made) == before
 
 
@@ -713,6 +714,7 @@ def test_a_fault_of_ours_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> N
     assert "Traceback" not in result.err
     assert result.err == (
         "handful: this is a fault of handful, not yours: ZeroDivisionError: division by zero\n"
-        "Nothing finished before is lost; the same command goes on where it stopped. For the details:\n"
+        "Nothing finished before is lost; the same command (predict: with --resume) goes on where it stopped. "
+        "For the details:\n"
         "  handful --debug check task.yaml\n"
     )

@@ -168,7 +168,8 @@ def _unforeseen(error: Exception, argv: Sequence[str], settings: Settings) -> in
     again = shlex.join(["handful", "--debug", *argv])
     tell_error(
         f"this is a fault of handful, not yours: {type(error).__name__}: {first_line[:300]}\n"
-        f"Nothing finished before is lost; the same command goes on where it stopped. For the details:\n  {again}"
+        f"Nothing finished before is lost; the same command (predict: with --resume) goes on where it stopped. "
+        f"For the details:\n  {again}"
     )
     return FAULT
 

@@ -6,6 +6,7 @@ import functools
 import itertools
 import os
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -20,6 +21,7 @@ from handful.errors import DataError, RunError
 
 if TYPE_CHECKING:
     from handful.classifier import Classifier
+    from handful.cli.stopping import StopRequest
     from handful.cli.watching import Watch
     from handful.prediction_files import Rows, Written
 
@@ -92,11 +94,23 @@ def _predict(options: PredictOptions) -> None:
         _say_agreement(options.precision, classifier, load(), [text for _, text in first])
     with stopping_gently() as stop, watching(stop, as_json=False) as watch:
         watch.start("predict", None, "texts")
-        written = _written(options, directory, classifier, rows, watch)
+        with ExitStack() as failed:
+            failed.callback(_tell_of_rows, options, stop)
+            written = _written(options, directory, classifier, rows, watch)
+            failed.pop_all()
         watch.finish(f"{written.rows} texts")
     if written.cut:
         limit = classifier.spec.max_text_tokens
         tell_warning(f"{written.cut} of the texts were longer than {limit} tokens: their middle was left out")
+
+
+def _tell_of_rows(options: PredictOptions, stop: StopRequest) -> None:
+    """Say that what was answered until a failure is kept; where the user stopped it, the whole command is shown."""
+    from handful.storage.outputs import waiting_rows
+
+    rows = 0 if options.output is None or options.source == "-" else waiting_rows(options.output)
+    if rows and not stop.requested:
+        tell(f"{rows:,} rows are answered and kept: the same command with --resume goes on behind them.")
 
 
 def _say_agreement(precision: str, classifier: Classifier, exact: Classifier, texts: list[str]) -> None:

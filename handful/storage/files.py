@@ -24,7 +24,7 @@ from handful.errors import RunError
 
 TEMPORARY = ".handful-tmp"
 """How the names of temporary files end."""
-_AGAIN = "then give the same command again: it goes on where it stopped"
+_AGAIN = "then give the same command again (predict: with --resume): it goes on where it stopped"
 _MENDS = {
     errno.ENOSPC: f"Free that space, {_AGAIN}",
     errno.EDQUOT: f"Your disk quota is used up: free that space, {_AGAIN}",

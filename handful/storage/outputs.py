@@ -22,6 +22,15 @@ def stands_beside(path: Path) -> list[Path]:
     return [path.with_name(path.name + ending) for ending in (_PARTIAL, _SIDECAR, _LOCK)]
 
 
+def waiting_rows(path: Path) -> int:
+    """Return how many rows an output of this name has on the disk that is not whole yet."""
+    try:
+        state = decode(stands_beside(path)[1].read_bytes())
+        return 0 if state["finished"] else int(state["rows"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return 0
+
+
 @dataclass
 class LineWriter:
     """The open output of `atomic_lines`."""
