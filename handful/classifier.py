@@ -78,10 +78,10 @@ class Classifier:
         except ModelError as error:  # not where it was, or not to be asked for
             mend = "If the base model is elsewhere now, say where: --base-model, or base_model= in Python."
             raise ModelError(error.message, where=error.where, mend=f"{error.mend} {mend}") from error
-        return cls.tuned_by(engine, Path(directory), spec)
+        return cls.tuned_by(engine, directory, spec)
 
     @classmethod
-    def tuned_by(cls, engine: Engine, directory: Path, spec: ClassifierSpec | None = None) -> Classifier:
+    def tuned_by(cls, engine: Engine, directory: str | Path, spec: ClassifierSpec | None = None) -> Classifier:
         """Open a classifier directory with the engine of its base model.
 
         Args:
@@ -92,6 +92,7 @@ class Classifier:
         Raises:
             AdapterError: The directory is missing, damaged, or not a classifier.
         """
+        directory = Path(directory)
         spec = spec or read_classifier(directory)
         return cls(engine.tuned(directory, max_text_tokens=spec.max_text_tokens, layers=spec.layers), spec)
 

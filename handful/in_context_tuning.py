@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Sequence
 from random import Random
 
@@ -103,10 +104,15 @@ def n_steps(task: Task, settings: FilterRecipe) -> int:
 
 
 def episode(task: Task, seed: int, step: int) -> Episode:
-    """Return a step of a tuning on the task's examples: what is shown and what is asked."""
+    """Return a step of a tuning on the task's examples: what is shown and what is asked.
+
+    Every label weighs the same over all steps, so that a judge does not lean to what there are more examples of.
+    """
     shown, asked = split_halves(task, stream(seed, "episode", step))
-    rows = tuple(TrainingExample(e.text, e.label, "real") for e in asked[: _asked_per_step(task)])
-    return Episode(classification_prefix(task, shown_of(task, shown)), rows)
+    counts = Counter(example.label for example in task.examples)
+    weights = {label: len(task.examples) / len(counts) / count for label, count in counts.items()}
+    rows = [TrainingExample(e.text, e.label, "real", weights[e.label]) for e in asked[: _asked_per_step(task)]]
+    return Episode(classification_prefix(task, shown_of(task, shown)), tuple(rows))
 
 
 def _asked_per_step(task: Task) -> int:

@@ -60,6 +60,7 @@ def run_pipeline(job: Job, run: Run, *, until: Stage = "evaluate", progress: Pro
         HandfulError: Anything a user can mend; what was finished before stays.
         Interrupted: The progress asked to stop.
     """
+    job.task.require_shots(job.recipe.filter.least_shots)
     progress = progress or Silent()
     run.publish_json("task", job.task.to_dict())
     written = write_and_check(job, run, progress)

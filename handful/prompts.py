@@ -6,13 +6,13 @@ labels, the instruction) can neither become a control token nor change how the t
 Layouts (plain):
 
     judge and classifier                        writer (Patwa et al. 2024, Fig. 2)
-    Classify the question ...                   Here are examples of a question about ...
-    Labels: Person, Place                       Text: <example>
-                                                Label: Person
-    Text: <demonstration>
-    Label: Person                               Text:
+    Classify the question ...                   Few examples of question texts with the label
+    Labels: Person, Place                       Person (...) are given. Generate more ...
 
-    Text: <query>
+    Text: <demonstration>                       Text: <example>
+    Label: Person                               Label: Person
+
+    Text: <query>                               Text:
     Label:
 """
 
@@ -111,13 +111,13 @@ def generation_prompt(
     chosen = next(entry for entry in task.labels if entry.name == label)
     segments = [
         Segment("Few examples of"),
-        Segment(f" {one_line(task.text_name)}"),
+        *_noun(task),
         Segment(" texts with the label"),
         Segment(f" {chosen.verbalizer}"),
     ]
     if describe_label and chosen.description:
         segments += [Segment(" ("), Segment(one_line(chosen.description)), Segment(")")]
-    segments += [Segment(" are given. Generate more"), Segment(f" {one_line(task.text_name)}")]
+    segments += [Segment(" are given. Generate more"), *_noun(task)]
     segments += [Segment(" texts with the label"), Segment(f" {chosen.verbalizer}")]
     for name, value in (attributes or {}).items():
         segments += [Segment(","), Segment(f" {one_line(name)}"), Segment(":"), Segment(f" {one_line(value)}")]
@@ -133,7 +133,7 @@ def generation_prompt(
 def topic_prompt(task: Task, label: str, prompt_format: Literal["plain", "chat"] = "plain") -> Prompt:
     """Return the prompt that asks for one topic that texts of a label are about."""
     chosen = next(entry for entry in task.labels if entry.name == label)
-    segments = [Segment("Different topics of"), Segment(f" {one_line(task.text_name)}")]
+    segments = [Segment("Different topics of"), *_noun(task)]
     segments += [Segment(" texts with the label"), Segment(f" {chosen.verbalizer}")]
     if chosen.description:
         segments += [Segment(" ("), Segment(one_line(chosen.description)), Segment(")")]
@@ -141,6 +141,12 @@ def topic_prompt(task: Task, label: str, prompt_format: Literal["plain", "chat"]
     if prompt_format == "chat":
         return Prompt(prefix=tuple(segments), format="chat", answer_start="1.")
     return Prompt(prefix=(*segments, Segment("1.")))
+
+
+def _noun(task: Task) -> list[Segment]:
+    """Return what kind of texts the task has: nothing where they are called texts."""
+    name = one_line(task.text_name)
+    return [] if name.casefold() in {"text", "texts"} else [Segment(f" {name}")]
 
 
 def _text_line(text: str) -> list[Segment]:

@@ -233,7 +233,7 @@ class Run:
 
 
 @contextmanager
-def open_run(directory: Path, manifest: Mapping[str, Any], *, force: bool = False) -> Iterator[Run]:
+def open_run(directory: str | Path, manifest: Mapping[str, Any], *, force: bool = False) -> Iterator[Run]:
     """Create or reopen a run directory and hold its lock.
 
     Args:
@@ -248,6 +248,7 @@ def open_run(directory: Path, manifest: Mapping[str, Any], *, force: bool = Fals
     Raises:
         RunError: Another process uses it, it holds another run or something else, or it cannot be written.
     """
+    directory = Path(directory)
     refuse_foreign(directory)
     refuse_links(directory, _STEPS, "predictions", "runs")
     files.make_directory(directory, 0o700)

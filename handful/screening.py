@@ -32,14 +32,17 @@ def screen_candidates(
 
     Args:
         candidates: In the order they were written.
-        examples: The real examples; their lengths bound what is well-formed.
+        examples: The real examples; the longest bounds what is well-formed, and where one has a single word, so may a
+            candidate.
         recipe: Limits.
 
     Returns:
         Reason code per rejected candidate id: "empty", "unfinished", "field_marker", "too_short", "too_long",
         "copy_of_example", "duplicate" or "near_duplicate".
     """
-    longest = max(len(words(example.text)) for example in examples)
+    lengths = [len(words(example.text)) for example in examples]
+    fewest = 1 if recipe.min_words == 2 and min(lengths) < 2 else recipe.min_words
+    most = recipe.max_length_ratio * max(4, *lengths)
     real = [_normalise(example.text) for example in examples]
     real_runs = {run for example in examples for run in _long_runs(words(example.text))}
     index = _NearDuplicates(recipe.near_duplicate)
@@ -48,7 +51,7 @@ def screen_candidates(
     seen: set[str] = set()
     reasons: dict[str, str] = {}
     for candidate in candidates:
-        reason = _malformed(candidate, recipe, longest) or _copied(candidate.text, real, real_runs)
+        reason = _malformed(candidate, fewest, most) or _copied(candidate.text, real, real_runs)
         text = _normalise(candidate.text)
         if not reason and text in seen:
             reason = "duplicate"
@@ -74,7 +77,7 @@ def _normalise(text: str) -> str:
     return " ".join(words(text))
 
 
-def _malformed(candidate: Candidate, recipe: FilterRecipe, longest: int) -> str:
+def _malformed(candidate: Candidate, fewest_words: int, most_words: float) -> str:
     text = one_line(candidate.text)
     n_words = len(words(text))
     if not n_words:
@@ -83,9 +86,9 @@ def _malformed(candidate: Candidate, recipe: FilterRecipe, longest: int) -> str:
         return "unfinished"
     if _FIELD_MARKER.search(text.casefold()):
         return "field_marker"
-    if n_words < recipe.min_words:
+    if n_words < fewest_words:
         return "too_short"
-    return "too_long" if n_words > recipe.max_length_ratio * max(longest, 4) else ""
+    return "too_long" if n_words > most_words else ""
 
 
 def _copied(text: str, real: Sequence[str], real_runs: set[tuple[str, ...]]) -> str:

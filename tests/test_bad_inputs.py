@@ -365,6 +365,13 @@ def test_many_examples_need_a_number_to_draw() -> None:
     )
 
 
+def test_a_rare_label_gives_all_it_has() -> None:
+    _write("examples.csv", ROWS + "".join(f"red number {n},alpha\n" for n in range(70)))
+    result = handful("run", "task.yaml", "--model", "scripted", "--shots-per-label", "6")
+    assert result.code == 0
+    assert "there are fewer than 6 examples of some labels, all of them are used: 2 of 'beta'" in result.err
+
+
 def test_a_paper_set_that_is_not_there() -> None:
     assert fails("run", "trec", "--model", "scripted") == (
         "trec: it is not known where the sets are. "

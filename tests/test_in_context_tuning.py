@@ -1,11 +1,13 @@
 from __future__ import annotations
 
-from collections import Counter
+import dataclasses
+from collections import Counter, defaultdict
 
 import pytest
 
-from handful.in_context_tuning import shown_of, split_halves, tuning_plan
+from handful.in_context_tuning import episode, shown_of, split_halves, tuning_plan
 from handful.prompts import classification_prefix
+from handful.records import Example
 from handful.seeding import stream
 from handful.task import Task
 from handful.training_plan import Episode
@@ -30,13 +32,25 @@ def test_an_episode_asks_for_what_it_does_not_show() -> None:
     task = two_label_task()
     plan = tuning_plan(task, small_recipe("filter.judge_epochs=15", "filter.judge_max_steps=null"), 0)
     assert plan.n_steps == len(plan.episodes) == 30
-    for episode in plan.episodes:
-        asked = Counter(row.label for row in episode.rows)
-        assert shown_in(task, episode) == asked == {"good": 2, "bad": 2}
-        pieces = [segment.text for segment in episode.prefix]
-        assert not any(f" {row.text}" in pieces for row in episode.rows)
-    assert {row.text for episode in plan.episodes for row in episode.rows} == {e.text for e in task.examples}
-    assert len({episode.prefix for episode in plan.episodes}) > 20
+    for own in plan.episodes:
+        asked = Counter(row.label for row in own.rows)
+        assert shown_in(task, own) == asked == {"good": 2, "bad": 2}
+        pieces = [segment.text for segment in own.prefix]
+        assert not any(f" {row.text}" in pieces for row in own.rows)
+    assert {row.text for own in plan.episodes for row in own.rows} == {e.text for e in task.examples}
+    assert len({own.prefix for own in plan.episodes}) > 20
+
+
+def test_a_judge_hears_as_much_of_every_label() -> None:
+    task = two_label_task()
+    assert {row.weight for row in episode(task, 0, 0).rows} == {1.0}
+    more = [Example(f"another lovely film, number {n}", "good") for n in range(26)]
+    uneven = dataclasses.replace(task, examples=(*task.examples, *more))
+    weights: dict[str, float] = defaultdict(float)
+    for step in range(60):
+        for row in episode(uneven, 0, step).rows:
+            weights[row.label] += row.weight
+    assert weights["bad"] == pytest.approx(weights["good"], rel=0.15)
 
 
 def test_the_plan_is_the_judges_own() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from handful.errors import Interrupted, PromptTooLongError, RunError
+from handful.errors import Interrupted, PromptTooLongError, RunError, TaskError
 from handful.job import Job
 from handful.pipeline import Outcome, Stage, run_pipeline, tally
 from handful.records import Candidate, Verdict
@@ -43,6 +43,14 @@ def tree(directory: Path) -> dict[str, bytes]:
 def timeless(results: dict[str, Any]) -> dict[str, Any]:
     methods = [{k: v for k, v in row.items() if k not in TIMING} for row in results["methods"]]
     return {**results, "methods": methods}
+
+
+def test_an_example_of_a_label_is_too_little_for_judges(tmp_path: Path) -> None:
+    task = two_label_task()
+    few = dataclasses.replace(task, examples=task.examples[:5])
+    with pytest.raises(TaskError, match="each label needs at least 2 examples; there are 'good' 4, 'bad' 1"):
+        run(tmp_path / "run", job_of(few, RecordingEngine()))
+    assert run(tmp_path / "run", job_of(few, RecordingEngine(), "filter.judge=in_context"), until="generate")
 
 
 def test_reaches_n_per_label_and_publishes_everything(tmp_path: Path) -> None:

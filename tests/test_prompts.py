@@ -1,9 +1,18 @@
 from __future__ import annotations
 
+import dataclasses
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handful.prompts import classification_prefix, classification_prompt, generation_prompt, one_line, targets
+from handful.prompts import (
+    classification_prefix,
+    classification_prompt,
+    generation_prompt,
+    one_line,
+    targets,
+    topic_prompt,
+)
 from tests.toys import prompt_pieces, two_label_task
 
 
@@ -35,6 +44,16 @@ def test_layout_of_the_writer() -> None:
     chat = generation_prompt(task, "good", task.examples[:1], prompt_format="chat")
     assert (chat.format, chat.answer_start) == ("chat", "Text:")
     assert not chat.prefix[-1].text.startswith("Text:")
+
+
+def test_texts_that_are_called_texts_are_called_so_once() -> None:
+    task = dataclasses.replace(two_label_task(), text_name="Text")
+    prompts = (generation_prompt(task, "good", (), describe_label=False), topic_prompt(task, "good"))
+    said = ["".join(segment.text for segment in prompt.prefix) for prompt in prompts]
+    assert said[0].startswith(
+        "Few examples of texts with the label positive are given. Generate more texts with the label positive."
+    )
+    assert said[1].startswith("Different topics of texts with the label positive")
 
 
 def test_untrusted_pieces_are_never_trusted() -> None:

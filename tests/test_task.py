@@ -198,7 +198,7 @@ def test_broken_task_says_what_where_and_how_to_mend(tmp_path: Path, task: str, 
         ("a,zzz\n", "examples.csv:6: 'zzz' is not a label of the task ('billing', 'access'). "
          "Add it under labels, or correct the row."),
         ("refund  ME,access\n", "examples.csv:6: the text 'refund  ME' has the label 'access' here "
-         "and 'billing' at examples.csv:3. Keep the one that is right."),
+         "and 'billing' at examples.csv:3. Keep the one that is right. Upper and lower case count as the same."),
         ("a\n", "examples.csv:6: the row has 1 field and the header 2. "
          "Put a text that holds a comma or a newline in double quotes."),
     ],
@@ -285,6 +285,11 @@ class TestCreate:
     )
     def test_labels(self, labels: Any, expected: tuple[Label, ...]) -> None:
         assert Task.create("t", labels, EXAMPLES).labels == expected
+
+    def test_a_set_of_labels_has_one_order(self) -> None:
+        names = {f"label {n}" for n in range(20)} | {"billing", "access"}
+        examples = [*EXAMPLES, *((f"text {n}", f"label {n}") for n in range(20))]
+        assert Task.create("t", names, examples).label_names == tuple(sorted(names))
 
     @pytest.mark.parametrize(
         ("labels", "message"),

@@ -26,7 +26,7 @@ DeviceChoice = Literal["auto", "cpu", "cuda", "mps"]
 DtypeChoice = Literal["auto", "float32", "bfloat16", "float16"]
 PrecisionChoice = Literal["float32", "bfloat16", "int8"]
 MOST_SHOTS = 64
-"""Examples per label that are used without being asked for: more do not fit in a prompt."""
+"""Examples per label that are used without being asked for: handful is made for a handful."""
 PAPER_SHOTS = 4
 """Examples per label drawn from one of the paper's sets, as in the paper."""
 
@@ -199,9 +199,19 @@ def _drawn(options: TaskOptions, task: Task) -> Task:
     if shots is None and options.task in PAPER_SETS:
         shots = PAPER_SHOTS
     if shots is not None:
-        return task.sample(shots, options.seed)
+        return _sampled(task, shots, options.seed)
     require_handful(task)
     return task
+
+
+def _sampled(task: Task, shots: int, seed: int) -> Task:
+    """Draw so many examples of each label; where some label has as many, a rarer one gives all it has."""
+    counts = Counter(example.label for example in task.examples)
+    fewer = [name for name in task.label_names if counts[name] < shots]
+    drawn = task.sample(shots, seed, at_most=len(fewer) < len(counts))
+    told = [f"{counts[name]} of {name!r}" for name in fewer]
+    warning = f"there are fewer than {shots} examples of some labels, all of them are used: {', '.join(told)}"
+    return dataclasses.replace(drawn, warnings=(*drawn.warnings, warning)) if fewer else drawn
 
 
 def require_handful(task: Task) -> None:

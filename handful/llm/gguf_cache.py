@@ -23,9 +23,9 @@ from handful.errors import ModelError
 from handful.llm.sources import file_hash, not_loadable
 
 _CACHE_LAYOUT = 1
+"""Raised when what is written into a cache entry changes; older entries are then not looked at."""
 _ROPE_FACTORS = "rope_freqs.weight"
 """Llama 3.1 and later: what llama.cpp divides the rotary frequencies by."""
-"""Raised when what is written into a cache entry changes; older entries are then not looked at."""
 
 
 _Stamp = tuple[tuple[str, int, int], ...]

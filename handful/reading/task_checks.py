@@ -51,7 +51,9 @@ def drop_repeats(rows: Iterable[Located]) -> tuple[list[Located], list[str]]:
                 f"the text {short(row.example.text)} has the label {row.example.label!r} here "
                 f"and {other.example.label!r} at {other.where}"
             )
-            raise DataError(message, where=row.where, mend="Keep the one that is right.")
+            in_case = " ".join(other.example.text.split()) != " ".join(row.example.text.split())
+            hint = " Upper and lower case count as the same." if in_case else ""
+            raise DataError(message, where=row.where, mend=f"Keep the one that is right.{hint}")
         repeats.append((row, other))
     if not repeats:
         return list(first.values()), []
