@@ -17,6 +17,7 @@ from handful.storage.directories import verify_directory
 from handful.storage.files import read_bytes
 from handful.storage.jsonl import decode, encode, read_json
 from handful.storage.manifest import LOCK
+from handful.task import Task
 
 STAGES = ("generate", "filter", "train", "evaluate")
 
@@ -74,6 +75,15 @@ class _Results:
     methods: list[_MethodRow]
 
 
+def current_results(directory: Path) -> Any:
+    """Return what results.json holds; None without one, or if the run has other test texts by now."""
+    results, saved = read_json(directory / "results.json"), read_json(directory / "task.json")
+    measured_on = results.get("test") if isinstance(results, dict) else None
+    if measured_on is None or saved is None:
+        return results
+    return results if measured_on == Task.from_dict(saved).test_fingerprint() else None
+
+
 def read_status(directory: Path) -> RunStatus:
     """Read how far a run is.
 
@@ -92,7 +102,7 @@ def read_status(directory: Path) -> RunStatus:
             fault, trained = error.message, False
     # The training set is published when writing and checking are over.
     chosen = (directory / "training.jsonl").is_file()
-    results = read_json(directory / "results.json")
+    results = current_results(directory)
     try:
         # As JSON, since only there strict still lets a mapping stand for its class.
         TypeAdapter(_Identity).validate_json(encode(identity), strict=True)

@@ -168,12 +168,15 @@ class Task:
         return replace(self, test=tuple(test), warnings=(*others, *warnings_of_test(self.examples, _located(test))))
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 in hex of all that affects results: no name, source, warnings or unlabelled texts."""
+        """Return a SHA-256 in hex of all that a classifier depends on: no test texts, name, source or warnings."""
         affecting = self.to_dict()
-        for key in ("name", "source", "warnings", "unlabeled_path"):
+        for key in ("name", "source", "warnings", "unlabeled_path", "test"):
             del affecting[key]
-        canonical = json.dumps(affecting, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+        return _sha256(affecting)
+
+    def test_fingerprint(self) -> str:
+        """Return a SHA-256 in hex of the test texts and their labels; nothing but what is measured depends on them."""
+        return _sha256(self.to_dict()["test"])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the task as a JSON-ready mapping."""
@@ -207,6 +210,11 @@ class Task:
             return cls(**{**row, **rebuilt})
         except (KeyError, TypeError) as error:
             raise TaskError(f"this is not a saved task: {error}", mend="Was it written by another version?") from None
+
+
+def _sha256(value: object) -> str:
+    canonical = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
 
 def load_task(path: str | Path) -> Task:

@@ -83,6 +83,31 @@ def test_init_replaces_only_when_told() -> None:
     assert load_task("task.yaml").name == "yes: 1"
 
 
+def test_test_texts_can_come_later_and_change() -> None:
+    plain = Path("task.yaml").read_text()
+    untested = "".join(line for line in plain.splitlines(keepends=True) if not line.startswith("test:"))
+    Path("task.yaml").write_text(untested)
+    assert handful("run", "task.yaml", *SCRIPTED).code == 0
+    made = {path: path.read_bytes() for path in sorted(Path("run/adapter").iterdir())}
+    assert not json.loads(handful("status", "run", "--json").out)["done"]["evaluate"]
+
+    Path("task.yaml").write_text(plain)
+    result = handful("run", "task.yaml", *SCRIPTED)
+    assert result.code == 0, result.err
+    assert "write, round 1: 192 candidates written" in result.err
+    assert result.err.count("read from disk") > 1
+    assert {path: path.read_bytes() for path in sorted(Path("run/adapter").iterdir())} == made
+    n_test = json.loads(Path("run/results.json").read_text())["n_test"]
+    assert handful("run", "task.yaml", *SCRIPTED, "--test-limit", str(n_test - 1)).code == 0
+    assert json.loads(Path("run/results.json").read_text())["n_test"] == n_test - 1
+    assert json.loads(handful("status", "run", "--json").out)["done"]["evaluate"]
+
+    Path("task.yaml").write_text(untested)
+    assert "Nothing was measured" in handful("run", "task.yaml", *SCRIPTED).out
+    assert not json.loads(handful("status", "run", "--json").out)["done"]["evaluate"]
+    assert "no test texts" in Path("run/report.html").read_text()
+
+
 def test_run_ends_with_a_table_and_keeps_its_times() -> None:
     result = handful("run", "task.yaml", *SCRIPTED)
     assert result.code == 0, result.err

@@ -411,11 +411,17 @@ class TestSaving:
             {"labels": {"billing": "B", "access": None}},
             {"labels": {"billing": {"description": "d"}, "access": None}},
             {"examples": EXAMPLES[::-1]},
-            {"test": None},
             {"instruction": "Other."},
             {"text_name": "ticket"},
         ]
         assert len({base, *(self.make(**change).fingerprint() for change in changes)}) == len(changes) + 1
+
+    def test_test_texts_have_a_fingerprint_of_their_own(self) -> None:
+        base, other = self.make(), self.make(test=None)
+        assert base.fingerprint() == other.fingerprint()
+        fewer = self.make(test=[("x", "access"), ("y", "billing")])
+        assert len({one.test_fingerprint() for one in (base, other, fewer)}) == 3
+        assert base.test_fingerprint() == self.make(instruction="Other.").test_fingerprint()
 
     def test_unlabelled_texts_decide_nothing(self, tmp_path: Path) -> None:
         path = tmp_path / "u.csv"

@@ -45,7 +45,7 @@ def run_benchmark(plan: BenchmarkPlan, run: Run, progress: Progress, *, force: b
         plan: What is measured.
         run: The benchmark's directory.
         progress: Hears of it.
-        force: Whether draws of other texts or another test set are moved away; else they are an error.
+        force: Whether draws of other texts are moved away; else they are an error.
 
     Raises:
         TaskError: A task has no test texts, or fewer examples than a method asks for.
@@ -110,8 +110,8 @@ def _measured_draw(
             if cell.method.is_plain:
                 results.append(result_row(cell.method, job, answers["log_probs"], answers, cell.plan.encoder))
         if results:
-            n_test = len(job.task.test or ())
-            own.publish_json("results", {"task": job.task.name, "n_test": n_test, "methods": results})
+            measured_on = {"n_test": len(job.task.test or ()), "test": job.task.test_fingerprint()}
+            own.publish_json("results", {"task": job.task.name, **measured_on, "methods": results})
     return done
 
 

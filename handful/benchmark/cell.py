@@ -54,7 +54,8 @@ def measured(cell: Cell, draw: Draw) -> dict[str, Any]:
         seconds, milliseconds, tokens, memory, and what is needed to repeat it.
     """
     encoder = encoder_identity(cell.plan.encoder) if cell.method.peer is not None else cell.plan.encoder
-    inputs = [cell.method.key, cell.job().identity(), draw.job.identity(), encoder, cell.plan.full_epochs]
+    jobs = [cell.job().identity(), draw.job.identity()]
+    inputs = [cell.method.key, *jobs, cell.task.test_fingerprint(), encoder, cell.plan.full_epochs]
     return draw.run.step(f"cell-{plain_name(cell.method.key)}", inputs, lambda: [_measure(cell, draw)])[0]
 
 
@@ -79,7 +80,6 @@ def _measure(cell: Cell, draw: Draw) -> dict[str, Any]:
     synthetic = cell.method.trained_on == "real_and_synthetic"
     row = {
         "task": cell.task.name,
-        "task_fingerprint": cell.job().task.fingerprint(),
         "method": cell.method.name,
         "spec": cell.method.key,
         "recipe": "+".join([cell.recipe.name, *cell.method.settings]),
@@ -98,6 +98,17 @@ def _measure(cell: Cell, draw: Draw) -> dict[str, Any]:
         "train_seconds": built.train_seconds,
         "generate_seconds": draw.generate_seconds if synthetic else 0.0,
         "peak_memory_mb": _peak_memory_mb(draw if synthetic else None),
+        **_provenance(cell),
+    }
+    progress.finish(f"{row['ms_per_text']:.1f} ms a text")
+    return row
+
+
+def _provenance(cell: Cell) -> dict[str, Any]:
+    """Return what else is needed to repeat a cell: the texts, code, model, settings and arithmetic."""
+    return {
+        "task_fingerprint": cell.job().task.fingerprint(),
+        "test_fingerprint": cell.task.test_fingerprint(),
         "commit": environment.commit(),
         "versions": environment.versions((*environment.PACKAGES, *environment.PEER_PACKAGES)),
         **{key: cell.plan.identity()[key] for key in ("model", "model_fingerprint", "encoder", "full_epochs")},
@@ -106,8 +117,6 @@ def _measure(cell: Cell, draw: Draw) -> dict[str, Any]:
         "arithmetic": cell.plan.engine.arithmetic(),
         **environment.processor(),
     }
-    progress.finish(f"{row['ms_per_text']:.1f} ms a text")
-    return row
 
 
 def _build(cell: Cell, draw: Draw) -> _Built:

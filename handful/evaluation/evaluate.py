@@ -32,9 +32,10 @@ def evaluate_methods(job: Job, pool: Sequence[str], run: Run, progress: Progress
     whose examples do not fit the model's context is left out, with a warning.
 
     Returns:
-        `{"task", "n_test", "methods": [row, ...]}`; a row has method, title, accuracy with its 95 % interval, macro_f1,
-        calibrated_accuracy and calibrated_macro_f1 in [0, 1] (None without a pool), the label prior that its answers
-        are without (`shift`, nats, or None), ms_per_text, prompt_tokens.
+        `{"task", "n_test", "test", "methods": [row, ...]}`, test being the fingerprint of the test texts; a row has
+        method, title, accuracy with its 95 % interval, macro_f1, calibrated_accuracy and calibrated_macro_f1 in [0, 1]
+        (None without a pool), the label prior that its answers are without (`shift`, nats, or None), ms_per_text,
+        prompt_tokens.
     """
     task = job.task
     gold = [example.label for example in task.test or ()]
@@ -57,7 +58,7 @@ def evaluate_methods(job: Job, pool: Sequence[str], run: Run, progress: Progress
             f"predictions/{method.name}",
             [{"text_id": str(i), "label": g, "predicted": p, "log_probs": row} for i, (g, p, row) in lines],
         )
-    results = {"task": task.name, "n_test": len(gold), "methods": rows}
+    results = {"task": task.name, "n_test": len(gold), "test": task.test_fingerprint(), "methods": rows}
     run.publish_json("results", results)
     return results
 
@@ -125,7 +126,8 @@ def _scored(method: Method, job: Job, pool: Sequence[str], run: Run, progress: P
         progress.finish(f"{row['ms_per_text']:.1f} ms a text")
         return [row]
 
-    return run.step(f"predictions-{method.name}", [method, job.identity(), list(pool)], work)[0]
+    inputs = [method, job.identity(), job.task.test_fingerprint(), list(pool)]
+    return run.step(f"predictions-{method.name}", inputs, work)[0]
 
 
 def _open(method: Method, job: Job, run: Run, progress: Progress) -> Classifier:

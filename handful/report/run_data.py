@@ -12,6 +12,7 @@ from handful.errors import RunError
 from handful.records import Candidate, Record, TrainingExample, Verdict
 from handful.report.wording import arithmetic
 from handful.run import read_jsonl, read_manifest
+from handful.run_status import current_results
 from handful.storage.jsonl import read_json
 from handful.task import Task
 
@@ -88,7 +89,7 @@ def read_run(directory: Path) -> RunData:
         mend = "Give the run's command again: it goes on where it stopped, and what is done is not done again."
         raise RunError(f"nothing to report on yet: there is no {missing}", where=str(directory), mend=mend)
     task = Task.from_dict(saved)
-    results = read_json(directory / "results.json")
+    results = current_results(directory)
     try:
         recipe = identity["recipe"]
         return RunData(

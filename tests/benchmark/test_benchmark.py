@@ -265,16 +265,29 @@ def test_examples_that_do_not_fit_the_prompt_leave_the_other_cells(tmp_path: Pat
     assert "in_context is left out: the prompt is too long" in listener.warnings
 
 
-def test_another_test_set_is_refused_and_forced(tmp_path: Path) -> None:
-    measure(plan_of("zero_shot", seeds=1), tmp_path / "bench")
+def test_of_another_test_set_the_answers_alone_are_anew(tmp_path: Path) -> None:
+    measure(plan_of("lora_synthetic", seeds=1), tmp_path / "bench")
+    (written,) = tmp_path.glob("bench/runs/*/candidates.jsonl")
+    before = written.stat().st_mtime_ns
     task = two_label_task()
     shorter = dataclasses.replace(task, test=(task.test or ())[:2])
-    plan = plan_of("zero_shot", seeds=1, tasks=(shorter,))
+    listener = Listener()
+    measure(plan_of("lora_synthetic", seeds=1, tasks=(shorter,)), tmp_path / "bench", listener)
+    assert [row["n_test"] for row in read_jsonl(tmp_path / "bench" / "cells.jsonl")] == [2]
+    assert written.stat().st_mtime_ns == before
+
+
+def test_other_examples_are_refused_and_forced(tmp_path: Path) -> None:
+    measure(plan_of("zero_shot", seeds=1), tmp_path / "bench")
+    task = two_label_task()
+    other = dataclasses.replace(task, examples=(dataclasses.replace(task.examples[0], text="x"), *task.examples[1:]))
+    plan = plan_of("zero_shot", seeds=1, tasks=(other,))
     with pytest.raises(RunError, match="other settings"):
         measure(plan, tmp_path / "bench")
     with open_run(tmp_path / "bench", {"identity": plan.identity(), "environment": {}}) as run:
         run_benchmark(plan, run, Listener(), force=True)
-    assert [row["n_test"] for row in read_jsonl(tmp_path / "bench" / "cells.jsonl")] == [2]
+    (moved,) = tmp_path.glob("bench/runs/*/old-1")
+    assert moved.is_dir()
 
 
 def test_judges_need_two_examples_of_each_label() -> None:
