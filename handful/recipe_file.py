@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +121,20 @@ def _build(base: Recipe, changes: dict[str, Any], *, where: str) -> Recipe:
             merged[key] = value
     _refuse_truths(base.to_dict(), changes, where)
     try:
-        return TypeAdapter(Recipe).validate_python(merged)
+        built = TypeAdapter(Recipe).validate_python(merged)
     except ValidationError as error:
         raise _as_recipe_error(error, where) from error
+    return _reachable(built, changes)
+
+
+def _reachable(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
+    """Lift a preset's limit of candidates that is below the N that was given: it could never be reached."""
+    given, most = changes.get("generate", {}), recipe.generate.max_candidates_per_label
+    if "synthetic_per_label" not in given or "max_candidates_per_label" in given or most is None:
+        return recipe
+    if most >= recipe.generate.synthetic_per_label:
+        return recipe
+    return dataclasses.replace(recipe, generate=dataclasses.replace(recipe.generate, max_candidates_per_label=None))
 
 
 def _refuse_truths(base: dict[str, Any], changes: dict[str, Any], where: str, above: str = "") -> None:

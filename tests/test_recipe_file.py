@@ -89,6 +89,14 @@ def test_written_in_all_is_what_the_longest_training_reads_once() -> None:
         assert PRESETS[name].generate.synthetic_in_all == train.max_steps * train.batch_size
 
 
+def test_a_number_that_is_given_can_be_reached() -> None:
+    assert load_recipe("paper", ("generate.synthetic_per_label=50",)).generate.max_candidates_per_label == 256
+    more = load_recipe("paper", ("generate.synthetic_per_label=500",))
+    assert more.generate.most_candidates == 667
+    both = ("generate.synthetic_per_label=500", "generate.max_candidates_per_label=300")
+    assert load_recipe("paper", both).generate.most_candidates == 300
+
+
 def test_a_number_that_is_given_holds_for_any_number_of_labels(tmp_path: Path) -> None:
     given = load_recipe("default", ("generate.synthetic_per_label=50",))
     assert given.for_labels(77).generate.synthetic_per_label == 50
