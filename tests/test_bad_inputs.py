@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from handful.storage import files
 from tests.commands import handful, start, write_task
@@ -709,6 +710,18 @@ def test_the_traceback_is_there_when_asked_for() -> None:
     result = handful("--debug", "run", "nowhere.yaml")
     assert result.code == 2
     assert "Traceback" in result.err
+
+
+def test_too_little_memory_is_no_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr("handful.task.load_task", broken)
+    result = handful("check", "task.yaml")
+    assert result.code == 2
+    assert result.err.startswith(
+        "handful: there is too little memory for this. On a GPU: --load-in-4bit or --device cpu."
+    )
 
 
 def test_a_fault_of_ours_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:

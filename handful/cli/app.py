@@ -164,6 +164,8 @@ def _unforeseen(error: Exception, argv: Sequence[str], settings: Settings) -> in
         return MENDABLE
     if settings.debug:
         traceback.print_exc()
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported
+        return _out_of_memory()
     first_line = (str(error).strip().splitlines() or [""])[0]
     again = shlex.join(["handful", "--debug", *argv])
     tell_error(
@@ -172,6 +174,14 @@ def _unforeseen(error: Exception, argv: Sequence[str], settings: Settings) -> in
         f"For the details:\n  {again}"
     )
     return FAULT
+
+
+def _out_of_memory() -> int:
+    tell_error(
+        "there is too little memory for this. On a GPU: --load-in-4bit or --device cpu. Else a smaller --model, or "
+        "less at once, in another --run: --set generate.batch_size=8 --set prompt.max_text_tokens=256."
+    )
+    return MENDABLE
 
 
 @contextmanager

@@ -47,7 +47,7 @@ class LocalLLM:
         own_layers: Whether to run the layers written out for the CPU; None does so where the model is of a known kind.
         precision: What matrix products are computed in, where the layers are written out.
         keep_model: Whether the transformers model must stay usable; without it its copy of the layers is freed.
-        tokens_per_batch: Budget of own tokens in one forward pass.
+        tokens_per_batch: Budget of tokens that are computed together; on a GPU what its memory holds.
     """
 
     def __init__(
@@ -65,7 +65,10 @@ class LocalLLM:
         self._tokenizer = loaded.tokenizer
         self._model = loaded.model.eval()
         on_cpu = loaded.device.type == "cpu"
-        self._tokens_per_batch = tokens_per_batch or (1024 if on_cpu else _tokens_within_memory(loaded))
+        held = tokens_per_batch if tokens_per_batch or on_cpu else _tokens_within_memory(loaded)
+        self._tokens_per_batch = held or 1024
+        self._most_written = held
+        """Tokens of rows that are written side by side through transformers; None is no limit."""
         own = own_layers is not False
         self._body: Body = choose_body(self._model, precision=precision) if own else TransformersBody(self._model)
         if precision != "float32" and not isinstance(self._body, DecoderBody):
@@ -112,7 +115,7 @@ class LocalLLM:
             encoded = self._encode(prompt, sampling.max_new_tokens)
             members.setdefault(encoded.prefix_ids + encoded.suffix_ids, []).append(index)
         # Rows with different prompts advance together only where a prefix is not part of each row's cache.
-        together = [members] if self._body.mixes_prefixes else [{ids: rows} for ids, rows in members.items()]
+        together = [members] if self._body.mixes_prefixes else self._within_memory(members, sampling)
         lines: dict[int, Generation] = {}
         for group in together:
             prefixes = [(self._prefix(ids), len(rows)) for ids, rows in group.items()]
@@ -123,6 +126,18 @@ class LocalLLM:
             written = self._sample(prefixes, [seeds[index] for index in order], sampling, suppressed)
             lines |= dict(zip(order, written, strict=True))
         return [lines[index] for index in range(len(prompts))]
+
+    def _within_memory(
+        self, members: dict[tuple[int, ...], list[int]], sampling: Sampling
+    ) -> list[dict[tuple[int, ...], list[int]]]:
+        """Cut the rows of each prefix into groups whose states, the prefix's in every row, fit the memory."""
+        groups = []
+        for ids, rows in members.items():
+            at_once = len(rows)
+            if self._most_written is not None:
+                at_once = max(1, self._most_written // (sampling.num_beams * (len(ids) + sampling.max_new_tokens)))
+            groups += [{ids: rows[start : start + at_once]} for start in range(0, len(rows), at_once)]
+        return groups
 
     def _suppressed(self, earlier: Sequence[Sequence[str]], strength: float) -> Suppressed:
         """Count the content tokens of the earlier texts; rows with the same texts share a count."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import random
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import torch
 
 from handful.encoding import encode, encode_text
 from handful.errors import ModelError
+from handful.llm.attention import Prefix
+from handful.llm.bodies import StepStates, TransformersBody
 from handful.llm.engine import open_engine
 from handful.llm.loading import LoadedModel
 from handful.llm.local import LocalLLM
@@ -166,6 +169,31 @@ def test_sharing_the_prefix_writes_the_same_texts(tiny_loaded: LoadedModel, beam
         LocalLLM(tiny_loaded, own_layers=on).generate([prompt] * 12, range(12), sampling) for on in (True, False)
     )
     assert shared == plain
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+def test_rows_that_do_not_fit_the_memory_are_written_one_group_after_another(
+    tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, beams: int
+) -> None:
+    prompts = [prompt for label in TASK.label_names for prompt in [generation_prompt(TASK, label, ())] * 6]
+    sampling = Sampling(8, num_beams=beams)
+    groups: list[int] = []
+    stepper = TransformersBody.stepper
+
+    def counted(body: TransformersBody, prefixes: Sequence[tuple[Prefix, int]]) -> StepStates:
+        groups.extend(count for _, count in prefixes)
+        return stepper(body, prefixes)
+
+    monkeypatch.setattr(TransformersBody, "stepper", counted)
+    whole = LocalLLM(tiny_loaded, own_layers=False)
+    texts = whole.generate(prompts, range(12), sampling)
+    assert groups == [6, 6]
+    longest = max(whole.prompt_tokens(prompt)[0] for prompt in prompts)
+    for budget, expected in ((4 * beams * (longest + 8), [4, 2] * 2), (1, [1] * 12)):
+        groups.clear()
+        small = LocalLLM(tiny_loaded, own_layers=False, tokens_per_batch=budget)
+        assert small.generate(prompts, range(12), sampling) == texts
+        assert groups == expected
 
 
 @pytest.mark.parametrize("beams", [1, 2])
