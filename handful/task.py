@@ -252,6 +252,7 @@ def _checked(bare: Task, rows: Sequence[Located], test: Sequence[Located] | None
     if bare.unlabeled_path is not None:
         # Only the first row is read: a missing file or column should not wait until the texts are needed.
         next(iter_texts(bare.unlabeled_path, text_column=bare.text_column), None)
+        warnings.append("the texts of `unlabeled` are not used: every recipe does without")
     held_out = None if test is None else tuple(row.example for row in test)
     return replace(bare, examples=examples, test=held_out, warnings=tuple(warnings))
 

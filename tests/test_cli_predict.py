@@ -184,7 +184,7 @@ def test_every_process_gives_the_same_bytes(run: Path) -> None:
 def test_cut_texts_are_counted(tiny_model_dir: Path) -> None:
     task = write_task(Path(), test=False)
     options = ("--set", "prompt.max_text_tokens=16", "--set", "filter.method=none", "--set", "train.epochs=1")
-    small = ("--set", "generate.synthetic_per_label=2", "--set", "generate.batch_size=8", "--set", "train.min_steps=0")
+    small = ("--set", "generate.synthetic_per_label=16", "--set", "generate.batch_size=8", "--set", "train.min_steps=0")
     made = handful("train", task, "--model", tiny_model_dir, "--run", "tiny", *options, *small)
     assert made.code == 0, made.err
     Path("long.csv").write_text(f"text\nshort\n{'long ' * 400}\n{'longer ' * 400}\n")
@@ -219,7 +219,7 @@ def test_many_rows_need_no_more_memory_than_few(run: Path) -> None:
 
 def test_less_precision_says_what_it_costs(tiny_model_dir: Path) -> None:
     task = write_task(Path(), test=False)
-    small = ["--set", "generate.synthetic_per_label=1", "--set", "train.min_steps=2", "--set", "train.epochs=1"]
+    small = ["--set", "generate.synthetic_per_label=16", "--set", "train.min_steps=2", "--set", "train.epochs=1"]
     made = handful("run", task, "--model", tiny_model_dir, "--run", "run", *small, "--set", "filter.method=none")
     assert made.code == 0, made.err
     exact = handful("predict", "run", "texts.csv")

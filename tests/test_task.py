@@ -70,6 +70,7 @@ class TestLoading:
             test=(Example("Hi", "access"),),
             unlabeled_path=tmp_path / "tickets.csv",
             source=str(path),
+            warnings=("the texts of `unlabeled` are not used: every recipe does without",),
         )
         assert task.label_names == ("billing", "access")
         assert task.verbalizers == {"billing": "Billing", "access": "access"}

@@ -17,7 +17,9 @@ Record = tuple[int, list[str]]
 def delimited_rows(
     lines: Iterator[str], name: str, delimiter: str, columns: Sequence[str] | None, header: Sequence[str] | None
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield `(line number, {column: value})`; quoted fields as Excel and pandas write them, blank lines skipped.
+    """Yield `(line number, {column: value})`; quoted fields as Excel and pandas write them.
+
+    Blank lines are skipped; where there is one column, those before another row are empty cells, as Excel writes them.
 
     Args:
         lines: The lines with their line ends.
@@ -31,12 +33,17 @@ def delimited_rows(
     """
     records = _records(lines, name, delimiter)
     if header is None:
-        line, header = next(records, (1, []))
+        line, header = next((one for one in records if one[1]), (1, []))
         _check_header(header, columns, records, f"{name}:{line}", delimiter)
     wanted = check_columns(header, columns, name)
     picks = [(column, list(header).index(column)) for column in wanted]
-    width = len(header)
+    width, blanks = len(header), 0
     for line, record in records:
+        if not record:
+            blanks += width == 1
+            continue
+        yield from ((line - ago, {column: "" for column, _ in picks}) for ago in range(blanks, 0, -1))
+        blanks = 0
         if len(record) != width:
             raise _ragged(len(record), width, f"{name}:{line}", delimiter)
         yield line, {column: record[place] for column, place in picks}
@@ -54,8 +61,7 @@ def _records(lines: Iterator[str], name: str, delimiter: str) -> Iterator[Record
             return
         except csv.Error as error:
             raise _broken(str(error), f"{name}:{start}") from None
-        if record:
-            yield start, record
+        yield start, record
 
 
 def _broken(problem: str, where: str) -> DataError:
@@ -100,5 +106,5 @@ def _check_header(
 def _looks_like_data(first: list[str], records: Iterator[Record]) -> bool:
     if any(len(cell) > 40 or len(cell.split()) > 3 or not cell.strip() for cell in first):
         return True
-    following = [record for _, record in itertools.islice(records, 20)]
+    following = [record for _, record in itertools.islice(records, 20) if record]
     return any(cell == other for record in following for cell, other in zip(first, record, strict=False))

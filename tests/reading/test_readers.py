@@ -287,6 +287,14 @@ class TestTextsToPredict:
         stream = io.BytesIO(b'{"id": 17, "text": "a"}\n')
         assert list(iter_texts(stream, id_column="id")) == [("17", "a")]
 
+    def test_a_blank_line_of_one_column_is_an_empty_cell(self, tmp_path: Path) -> None:
+        path = tmp_path / "t.csv"
+        path.write_text('\ntext\ngood\n\n\n"of two\nlines"\n\nbad\n\n\n')
+        texts = list(iter_texts(path))
+        assert texts == [("3", "good"), ("4", ""), ("5", ""), ("6", "of two\nlines"), ("8", ""), ("9", "bad")]
+        path.write_text("id,text\n1,good\n\n2,bad\n")
+        assert list(iter_texts(path)) == [("2", "good"), ("4", "bad")]
+
     def test_blank_texts_are_passed_on(self, tmp_path: Path) -> None:
         assert list(iter_texts(write(tmp_path, 'text\n""\na\n'))) == [("2", ""), ("3", "a")]
 
