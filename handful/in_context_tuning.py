@@ -104,15 +104,29 @@ def n_steps(task: Task, settings: FilterRecipe) -> int:
 
 
 def episode(task: Task, seed: int, step: int) -> Episode:
-    """Return a step of a tuning on the task's examples: what is shown and what is asked.
-
-    Every label weighs the same over all steps, so that a judge does not lean to what there are more examples of.
-    """
+    """Return a step of a tuning on the task's examples: what is shown and what is asked."""
     shown, asked = split_halves(task, stream(seed, "episode", step))
-    counts = Counter(example.label for example in task.examples)
-    weights = {label: len(task.examples) / len(counts) / count for label, count in counts.items()}
-    rows = [TrainingExample(e.text, e.label, "real", weights[e.label]) for e in asked[: _asked_per_step(task)]]
-    return Episode(classification_prefix(task, shown_of(task, shown)), tuple(rows))
+    return Episode(classification_prefix(task, shown_of(task, shown)), _asked(task, asked))
+
+
+def _asked(task: Task, half: Sequence[Example]) -> tuple[TrainingExample, ...]:
+    """Return as many of a half's examples as a step asks for.
+
+    Where labels have unequally many, they are taken in turn and weigh the same in every step, so that a judge does not
+    lean to what there are more examples of.
+    """
+    most = _asked_per_step(task)
+    if len({len(task.examples_of(label)) for label in task.label_names}) == 1:
+        return tuple(TrainingExample(example.text, example.label, "real") for example in half[:most])
+    earlier: Counter[str] = Counter()
+    turns = []
+    for example in half:
+        turns.append(earlier[example.label])
+        earlier[example.label] += 1
+    chosen = [half[place] for place in sorted(range(len(half)), key=turns.__getitem__)[:most]]
+    counts = Counter(example.label for example in chosen)
+    mean = len(chosen) / len(counts)
+    return tuple(TrainingExample(e.text, e.label, "real", mean / counts[e.label]) for e in chosen)
 
 
 def _asked_per_step(task: Task) -> int:

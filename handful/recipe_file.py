@@ -130,9 +130,10 @@ def _build(base: Recipe, changes: dict[str, Any], *, where: str) -> Recipe:
 def _reachable(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
     """Lift a preset's limit of candidates that is below the N that was given: it could never be reached."""
     given, most = changes.get("generate", {}), recipe.generate.max_candidates_per_label
-    if "synthetic_per_label" not in given or "max_candidates_per_label" in given or most is None:
+    of_preset = {preset.generate.max_candidates_per_label for preset in PRESETS.values()} - {None}
+    if "synthetic_per_label" not in given or "max_candidates_per_label" in given or most not in of_preset:
         return recipe
-    if most >= recipe.generate.synthetic_per_label:
+    if most is None or most >= recipe.generate.synthetic_per_label:
         return recipe
     return dataclasses.replace(recipe, generate=dataclasses.replace(recipe.generate, max_candidates_per_label=None))
 

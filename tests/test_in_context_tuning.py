@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter, defaultdict
+from collections import Counter
 
 import pytest
 
@@ -41,16 +41,20 @@ def test_an_episode_asks_for_what_it_does_not_show() -> None:
     assert len({own.prefix for own in plan.episodes}) > 20
 
 
-def test_a_judge_hears_as_much_of_every_label() -> None:
+@pytest.mark.parametrize("words", [1, 60, 400])
+def test_a_judge_hears_as_much_of_every_label(words: int) -> None:
     task = two_label_task()
     assert {row.weight for row in episode(task, 0, 0).rows} == {1.0}
-    more = [Example(f"another lovely film, number {n}", "good") for n in range(26)]
+    more = [Example(f"another lovely film, number {n}" + " and on" * words, "good") for n in range(56)]
     uneven = dataclasses.replace(task, examples=(*task.examples, *more))
-    weights: dict[str, float] = defaultdict(float)
-    for step in range(60):
-        for row in episode(uneven, 0, step).rows:
-            weights[row.label] += row.weight
-    assert weights["bad"] == pytest.approx(weights["good"], rel=0.15)
+    asked: Counter[str] = Counter()
+    for step in range(30):
+        rows = episode(uneven, 0, step).rows
+        asked.update(row.text for row in rows)
+        of_label = [sum(row.weight for row in rows if row.label == label) for label in ("good", "bad")]
+        assert of_label == pytest.approx([len(rows) / 2] * 2)
+    assert set(asked) >= {example.text for example in task.examples_of("bad")}
+    assert len(asked) > 20
 
 
 def test_the_plan_is_the_judges_own() -> None:

@@ -45,6 +45,20 @@ def timeless(results: dict[str, Any]) -> dict[str, Any]:
     return {**results, "methods": methods}
 
 
+def test_test_texts_that_come_later_are_answered_and_nothing_is_written_anew(tmp_path: Path) -> None:
+    engine = RecordingEngine()
+    run(tmp_path / "run", job_of(two_label_task(test=False), engine))
+    written, tuned = len(engine.recorder.generated), len(engine.trained)
+    assert written
+    task = two_label_task()
+    for test in (task.test or (), (task.test or ())[:2]):
+        outcome = run(tmp_path / "run", job_of(dataclasses.replace(task, test=tuple(test)), engine))
+        assert outcome.results is not None
+        assert outcome.results["n_test"] == len(test)
+        tuned += 1  # the baseline on the real examples alone
+        assert (len(engine.recorder.generated), len(engine.trained)) == (written, tuned)
+
+
 def test_an_example_of_a_label_is_too_little_for_judges(tmp_path: Path) -> None:
     task = two_label_task()
     few = dataclasses.replace(task, examples=task.examples[:5])

@@ -85,6 +85,7 @@ def test_near_copies_of_examples_are_near_duplicates() -> None:
 def test_limits_come_from_the_recipe() -> None:
     assert screened("word", recipe=FilterRecipe(min_words=1)) == [""]
     assert screened("three words here", recipe=FilterRecipe(min_words=4)) == ["too_short"]
+    assert screened("a b c d e f g h i j k", recipe=FilterRecipe(max_length_ratio=1.0)) == ["too_long"]
 
 
 def test_one_word_is_enough_where_a_real_example_has_no_more() -> None:
@@ -94,7 +95,6 @@ def test_one_word_is_enough_where_a_real_example_has_no_more() -> None:
     assert screen_candidates(candidates, EXAMPLES, FilterRecipe()) == {"0": "too_short", "1": "empty"}
     strict = FilterRecipe(min_words=3)
     assert screen_candidates(candidates, greetings, strict) == {"0": "too_short", "1": "empty", "2": "too_short"}
-    assert screened("a b c d e f g h i j k", recipe=FilterRecipe(max_length_ratio=1.0)) == ["too_long"]
 
 
 def test_scripts_without_spaces_are_counted_by_characters() -> None:

@@ -68,7 +68,8 @@ def measure(cell: Cell, benchmark: Path, run: Run, progress: Progress) -> list[d
     drawn = benchmark / draw_directory(cell)
     candidates = [Candidate.from_row(row) for row in read_jsonl(drawn / "candidates.jsonl")]
     verdicts = [Verdict.from_row(row) for row in read_jsonl(drawn / "verdicts.jsonl")]
-    known = [job.identity(), [candidate.text for candidate in candidates], (oracle / SUMS).read_text()]
+    made_of = [candidate.text for candidate in candidates], (oracle / SUMS).read_text()
+    known = [job.identity(), cell.task.test_fingerprint(), *made_of]
 
     def row(bound: str, predicted: Sequence[str]) -> list[dict[str, Any]]:
         gold = [example.label for example in cell.task.test or ()]

@@ -46,8 +46,8 @@ class _WrittenDraw:
 
     @cached_property
     def kept(self) -> list[tuple[str, str]]:
-        """Kept texts with the label they were kept under."""
-        pairs = zip(self.candidates, self.verdicts, strict=True)
+        """Kept texts with the label they were kept under, in the order in which they are learnt from."""
+        pairs = sorted(zip(self.candidates, self.verdicts, strict=True), key=lambda pair: pair[0].turn)
         return [(candidate.text, verdict.label) for candidate, verdict in pairs if verdict.decision != "rejected"]
 
     @property

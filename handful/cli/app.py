@@ -164,8 +164,8 @@ def _unforeseen(error: Exception, argv: Sequence[str], settings: Settings) -> in
         return MENDABLE
     if settings.debug:
         traceback.print_exc()
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported
-        return _out_of_memory()
+    if _is_of_memory(error):
+        return _out_of_memory(argv)
     first_line = (str(error).strip().splitlines() or [""])[0]
     again = shlex.join(["handful", "--debug", *argv])
     tell_error(
@@ -176,11 +176,15 @@ def _unforeseen(error: Exception, argv: Sequence[str], settings: Settings) -> in
     return FAULT
 
 
-def _out_of_memory() -> int:
-    tell_error(
-        "there is too little memory for this. On a GPU: --load-in-4bit or --device cpu. Else a smaller --model, or "
-        "less at once, in another --run: --set generate.batch_size=8 --set prompt.max_text_tokens=256."
-    )
+def _is_of_memory(error: Exception) -> bool:
+    # By name and words: torch's own error is known only where torch is, and on a CPU it is any RuntimeError.
+    said = any(words in str(error) for words in ("can't allocate memory", "not enough memory"))
+    return said or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+def _out_of_memory(argv: Sequence[str]) -> int:
+    less = "a classifier of a smaller model" if {"predict", "audit"} & {*argv} else "a smaller --model or recipe `fast`"
+    tell_error(f"there is too little memory for this. On a GPU --load-in-4bit or --device cpu may help; else {less}.")
     return MENDABLE
 
 

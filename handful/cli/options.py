@@ -42,7 +42,11 @@ class RecipeOptions:
         list[str] | None, typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Change one setting; repeatable.")
     ] = None
     shots_per_label: Annotated[
-        int | None, typer.Option(help="Draw so many examples per label (default: all; 4 for a paper set).", min=1)
+        int | None,
+        typer.Option(
+            help="Draw so many examples per label; a rarer one gives all it has (default: all; 4 for a paper set).",
+            min=1,
+        ),
     ] = None
     test_limit: Annotated[
         int | None, typer.Option(help="Test on a sample of so many texts; the same for every seed.", min=1)

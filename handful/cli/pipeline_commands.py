@@ -92,7 +92,8 @@ def _work(options: JobOptions, until: Stage, job: Job | None = None) -> None:
             watch.keep_in(run)
             outcome = run_pipeline(job, run, until=until, progress=watch)
             through = until == "evaluate" or (until == "train" and not job.task.test)
-            report = report_at_the_end(run, watch) if through else None
+            # One that is there tells of what was before.
+            report = report_at_the_end(run, watch) if through or (directory / "report.html").exists() else None
     starved = starving_labels(outcome.tallies, job.recipe)
     if options.as_json:
         _show_as_event(until, directory, outcome, starved, watch, report)

@@ -95,7 +95,7 @@ def _predict(options: PredictOptions) -> None:
     with stopping_gently() as stop, watching(stop, as_json=False) as watch:
         watch.start("predict", None, "texts")
         with ExitStack() as failed:
-            failed.callback(_tell_of_rows, options, stop)
+            failed.callback(_tell_of_rows, options, stop, _waiting_rows(options))
             written = _written(options, directory, classifier, rows, watch)
             failed.pop_all()
         watch.finish(f"{written.rows} texts")
@@ -104,13 +104,17 @@ def _predict(options: PredictOptions) -> None:
         tell_warning(f"{written.cut} of the texts were longer than {limit} tokens: their middle was left out")
 
 
-def _tell_of_rows(options: PredictOptions, stop: StopRequest) -> None:
+def _tell_of_rows(options: PredictOptions, stop: StopRequest, before: int) -> None:
     """Say that what was answered until a failure is kept; where the user stopped it, the whole command is shown."""
+    rows = _waiting_rows(options)
+    if rows > before and not stop.requested:
+        tell(f"{rows:,} rows are answered and kept: the same command with --resume goes on behind them.")
+
+
+def _waiting_rows(options: PredictOptions) -> int:
     from handful.storage.outputs import waiting_rows
 
-    rows = 0 if options.output is None or options.source == "-" else waiting_rows(options.output)
-    if rows and not stop.requested:
-        tell(f"{rows:,} rows are answered and kept: the same command with --resume goes on behind them.")
+    return 0 if options.output is None or options.source == "-" else waiting_rows(options.output)
 
 
 def _say_agreement(precision: str, classifier: Classifier, exact: Classifier, texts: list[str]) -> None:

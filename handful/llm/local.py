@@ -47,7 +47,7 @@ class LocalLLM:
         own_layers: Whether to run the layers written out for the CPU; None does so where the model is of a known kind.
         precision: What matrix products are computed in, where the layers are written out.
         keep_model: Whether the transformers model must stay usable; without it its copy of the layers is freed.
-        tokens_per_batch: Budget of tokens that are computed together; on a GPU what its memory holds.
+        tokens_per_batch: Budget of tokens that are computed together, instead of what the device suggests.
     """
 
     def __init__(
@@ -65,9 +65,10 @@ class LocalLLM:
         self._tokenizer = loaded.tokenizer
         self._model = loaded.model.eval()
         on_cpu = loaded.device.type == "cpu"
-        held = tokens_per_batch if tokens_per_batch or on_cpu else _tokens_within_memory(loaded)
-        self._tokens_per_batch = held or 1024
-        self._most_written = held
+        held = _tokens_within_memory(loaded)
+        read = 1024 if on_cpu else min(_MOST_TOKENS_ON_GPU, held or _MOST_TOKENS_ON_GPU)
+        self._tokens_per_batch = tokens_per_batch or read
+        self._most_written = tokens_per_batch or held
         """Tokens of rows that are written side by side through transformers; None is no limit."""
         own = own_layers is not False
         self._body: Body = choose_body(self._model, precision=precision) if own else TransformersBody(self._model)
@@ -296,10 +297,9 @@ def bytes_per_token(model: Any) -> int:
     return 2 * int(config.num_hidden_layers) * int(n_heads) * int(head_dim) * int(model.dtype.itemsize)
 
 
-def _tokens_within_memory(loaded: LoadedModel) -> int:
-    """Return how many tokens are read together on a GPU: as many as fit beside the weights, within limits."""
+def _tokens_within_memory(loaded: LoadedModel) -> int | None:
+    """Return of how many tokens a GPU holds the states beside the weights; None of others, which do not say."""
     if loaded.device.type != "cuda":
-        return _MOST_TOKENS_ON_GPU
+        return None
     free, _ = torch.cuda.mem_get_info(loaded.device)
-    fitting = int(_SHARE_OF_FREE_MEMORY * free) // bytes_per_token(loaded.model)
-    return max(1024, min(_MOST_TOKENS_ON_GPU, fitting))
+    return max(1024, int(_SHARE_OF_FREE_MEMORY * free) // bytes_per_token(loaded.model))

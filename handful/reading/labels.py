@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from handful.errors import TaskError
@@ -54,7 +54,7 @@ def labels_from(labels: LabelsLike) -> list[Label]:
         raise TaskError(f"labels is one string, {labels!r}", where="labels", mend="Give a list of label names.")
     if not isinstance(labels, Mapping):
         # A set has another order in every process, and the order of the labels is that of the probabilities.
-        ordered = sorted(labels, key=str) if isinstance(labels, Set) else labels
+        ordered = sorted(labels, key=str) if isinstance(labels, set | frozenset) else labels
         return [_as_label(item, None) for item in ordered]
     return [_as_label(name, value) for name, value in labels.items()]
 

@@ -100,7 +100,7 @@ def diversity_section(data: RunData) -> Section | None:
         "without that these numbers could not be compared. The higher self-BLEU and compression, the more the texts "
         "repeat one another; the last column is how much of them stood in the real examples already."
     )
-    curve = _growth(groups, min(map(count_words, equal.values())), data.seed)
+    curve = _growth(groups, min(map(count_words, equal.values()), default=0), data.seed)
     return Section("How varied the texts are", intro, (table("texts", columns, rows), *([curve] if curve else [])))
 
 

@@ -265,16 +265,15 @@ def test_examples_that_do_not_fit_the_prompt_leave_the_other_cells(tmp_path: Pat
     assert "in_context is left out: the prompt is too long" in listener.warnings
 
 
-def test_of_another_test_set_the_answers_alone_are_anew(tmp_path: Path) -> None:
-    measure(plan_of("lora_synthetic", seeds=1), tmp_path / "bench")
-    (written,) = tmp_path.glob("bench/runs/*/candidates.jsonl")
-    before = written.stat().st_mtime_ns
+def test_of_another_test_set_nothing_is_written_or_judged_anew(tmp_path: Path) -> None:
+    engine = RecordingEngine()
+    measure(plan_of("lora_synthetic", seeds=1, engine=engine), tmp_path / "bench")
+    written, tuned = len(engine.recorder.generated), len(engine.trained)
     task = two_label_task()
     shorter = dataclasses.replace(task, test=(task.test or ())[:2])
-    listener = Listener()
-    measure(plan_of("lora_synthetic", seeds=1, tasks=(shorter,)), tmp_path / "bench", listener)
+    measure(plan_of("lora_synthetic", seeds=1, tasks=(shorter,), engine=engine), tmp_path / "bench")
     assert [row["n_test"] for row in read_jsonl(tmp_path / "bench" / "cells.jsonl")] == [2]
-    assert written.stat().st_mtime_ns == before
+    assert (len(engine.recorder.generated), len(engine.trained)) == (written, tuned + 1)
 
 
 def test_other_examples_are_refused_and_forced(tmp_path: Path) -> None:

@@ -76,6 +76,20 @@ def test_variety_is_drawn_against_the_amount_of_text() -> None:
     assert points["written, trained on", 120] < points["real test texts", 120]
 
 
+def test_one_text_is_nothing_to_compare() -> None:
+    data = run_data()
+    alone = dataclasses.replace(
+        data,
+        task=dataclasses.replace(data.task, test=None),
+        training=[row for row in data.training if row.source == "synthetic"][:1],
+        candidates=data.candidates[:1],
+        verdicts=data.verdicts[:1],
+    )
+    section = diversity_section(alone)
+    assert section is not None
+    assert [row[0] for row in section.blocks[0].rows] == ["the real examples"]  # type: ignore[union-attr]
+
+
 def test_a_few_words_are_no_curve() -> None:
     section = diversity_section(run_data())
     assert section is not None
