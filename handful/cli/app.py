@@ -183,7 +183,7 @@ def _is_of_memory(error: Exception) -> bool:
 
 
 def _out_of_memory(argv: Sequence[str]) -> int:
-    less = "a classifier of a smaller model" if {"predict", "audit"} & {*argv} else "a smaller --model or recipe `fast`"
+    less = "a classifier of a smaller model" if {"predict", "audit"} & {*argv} else "a smaller --model or shorter texts"
     tell_error(f"there is too little memory for this. On a GPU --load-in-4bit or --device cpu may help; else {less}.")
     return MENDABLE
 

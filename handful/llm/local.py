@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from handful.llm.label_scores import label_log_probs
 from handful.llm.label_trie import LabelTrie, build_label_trie
 from handful.llm.linear import Linear, frozen_linear
 from handful.llm.loading import LoadedModel
+from handful.llm.memory import bytes_per_token, tokens_within
 from handful.llm.packing import token_budget_batches, tree_mask
 from handful.llm.protocol import FloatArray, Generation, OnProgress, Precision, Sampling
 from handful.llm.sampling import Step, Suppressed, beam_sample_rows, sample_rows
@@ -30,8 +30,6 @@ _MAX_PREFIXES = 16
 _MOST_PREFIX_BYTES = 1 << 30
 """Of their states: a 7B model's take half a megabyte a token."""
 _MOST_TOKENS_ON_GPU = 16384
-_SHARE_OF_FREE_MEMORY = 0.4
-"""Of a GPU, for the states of the texts read together; what layers compute on the way needs room too."""
 _CONTENT_LETTERS = 4
 """A token of so many letters is a content token: most words that hold a sentence together are shorter."""
 
@@ -65,7 +63,9 @@ class LocalLLM:
         self._tokenizer = loaded.tokenizer
         self._model = loaded.model.eval()
         on_cpu = loaded.device.type == "cpu"
-        held = _tokens_within_memory(loaded)
+        # None of devices that do not say what is free.
+        on_cuda = loaded.device.type == "cuda"
+        held = tokens_within(loaded.model, torch.cuda.mem_get_info(loaded.device)[0]) if on_cuda else None
         read = 1024 if on_cpu else min(_MOST_TOKENS_ON_GPU, held or _MOST_TOKENS_ON_GPU)
         self._tokens_per_batch = tokens_per_batch or read
         self._most_written = tokens_per_batch or held
@@ -287,19 +287,3 @@ class LocalLLM:
                 raise ModelError("the model's vocabulary has no line end and no end-of-text token")
             self._stop_tokens = stop.to(self.loaded.device)
         return self._stop_tokens
-
-
-def bytes_per_token(model: Any) -> int:
-    """Return what the keys and values of a token take, over all layers."""
-    config = model.config.get_text_config()
-    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    n_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    return 2 * int(config.num_hidden_layers) * int(n_heads) * int(head_dim) * int(model.dtype.itemsize)
-
-
-def _tokens_within_memory(loaded: LoadedModel) -> int | None:
-    """Return of how many tokens a GPU holds the states beside the weights; None of others, which do not say."""
-    if loaded.device.type != "cuda":
-        return None
-    free, _ = torch.cuda.mem_get_info(loaded.device)
-    return max(1024, int(_SHARE_OF_FREE_MEMORY * free) // bytes_per_token(loaded.model))
