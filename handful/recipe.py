@@ -188,7 +188,7 @@ class TrainRecipe:
     min_steps: int = 60
     """At least this many optimizer steps: few examples get more epochs."""
     max_steps: int | None = 200
-    """At most this many optimizer steps, though one epoch, or three of more than 22 labels."""
+    """At most this many optimizer steps, of long texts fewer, though one epoch, or three of more than 22 labels."""
     batch_size: int = 8
     """Examples per optimizer step, over all processes."""
     warmup_fraction: float = 0.05

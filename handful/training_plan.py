@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from handful.prompts import Segment
@@ -15,6 +16,11 @@ _FEW_LABELS = 22
 _LEAST_EPOCHS = 3
 """Of many labels, of which an epoch shows few texts of each: on 53 labels 3.6 points more than one epoch, on 20
 labels 0.4 (docs/experiments.md, 2026-11-27)."""
+_BYTES_OF_A_TEXT = 90
+"""What `max_steps` is meant for. Of longer ones fewer steps read as much: of 200 bytes 60, 120 and 200 are alike
+(docs/experiments.md, 2026-11-28)."""
+_MOST_BYTES_OF_A_TEXT = 2000
+"""Of a very long one little more is read (`prompt.max_text_tokens`)."""
 
 
 class CheckpointStore(Protocol):
@@ -62,11 +68,18 @@ class TrainingPlan:
         """Passes over the rows: the recipe's, or as many as its `min_steps` needs."""
         return max(self.train.epochs, math.ceil(self.train.min_steps / self.steps_per_epoch))
 
-    @property
+    @cached_property
     def n_steps(self) -> int:
-        """Optimizer steps in all: the epochs', or `max_steps`, but one whole epoch at least, of many labels three."""
+        """Optimizer steps in all: the epochs', or `max_steps`, but one whole epoch at least, of many labels three.
+
+        Where texts are long, `max_steps` is as many as read no more bytes, though `min_steps` at least.
+        """
         if self.episodes:
             return len(self.episodes)
         steps, most = self.epochs * self.steps_per_epoch, self.train.max_steps
+        if most is None:
+            return steps
         least = self.steps_per_epoch * (1 if len(self.labels) <= _FEW_LABELS else _LEAST_EPOCHS)
-        return steps if most is None else min(steps, max(most, least))
+        n_bytes = sum(min(_MOST_BYTES_OF_A_TEXT, len(row.text.encode("utf-8", "surrogatepass"))) for row in self.rows)
+        most = min(most, most * _BYTES_OF_A_TEXT * len(self.rows) // max(1, n_bytes))
+        return min(steps, max(most, least, self.train.min_steps))

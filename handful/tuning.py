@@ -134,7 +134,9 @@ def adapter_inputs(job: Job, rows: Sequence[TrainingExample], pool: Sequence[str
 
 def checkpoint_key(job: Job, rows: Sequence[TrainingExample], stage: str) -> str:
     """Return what the checkpoints of a training are kept under."""
-    return f"{stage.replace(' ', '_')}-{fingerprint(_training_inputs(job, rows))}"
+    # The learning rate of a step goes by how many there are, which versions count differently.
+    inputs = [_training_inputs(job, rows), training_plan(job, rows).n_steps]
+    return f"{stage.replace(' ', '_')}-{fingerprint(inputs)}"
 
 
 def _student_shift(

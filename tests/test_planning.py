@@ -24,6 +24,10 @@ def test_counts_of_the_default_recipe() -> None:
     assert plan.training_steps == 200
 
 
+def test_fewer_steps_are_planned_where_texts_are_long() -> None:
+    assert make_plan(task(words=52), PRESETS["default"]).training_steps == 200 * 90 // 263  # 52 words, and "a0"
+
+
 def test_counts_of_the_paper() -> None:
     plan = make_plan(task(), PRESETS["paper"])
     assert plan.training_steps == 100 * 10

@@ -43,3 +43,29 @@ def test_many_labels_take_three_epochs_if_the_recipe_has_them(n_labels: int, epo
     assert dataclasses.replace(plan, train=dataclasses.replace(plan.train, max_steps=1000)).n_steps == min(
         1000, plan.epochs * 250
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "train", "expected"),
+    [
+        ("x" * 90, {}, 200),
+        ("x" * 180, {}, 100),
+        ("é" * 90, {}, 100),  # bytes count: tokens in any script
+        ("x" * 180, {"max_steps": 600, "epochs": 40}, 300),
+        ("x" * 1000, {}, 60),  # min_steps
+        ("x" * 1000, {"min_steps": 0}, 38),  # one epoch
+        ("x" * 2000, {"max_steps": 6000, "epochs": 400}, 270),
+        ("x" * 9000, {"max_steps": 6000, "epochs": 400}, 270),  # no more of them is read
+    ],
+)
+def test_of_long_texts_fewer_steps_read_as_much(text: str, train: dict[str, int], expected: int) -> None:
+    plan = plan_of(300, **train)
+    rows = tuple(dataclasses.replace(row, text=text) for row in plan.rows)
+    assert dataclasses.replace(plan, rows=rows).n_steps == expected
+
+
+def test_without_a_most_all_epochs_are_taken_of_long_texts_too() -> None:
+    plan = plan_of(300)
+    rows = tuple(dataclasses.replace(row, text="x" * 900) for row in plan.rows)
+    recipe = dataclasses.replace(plan.train, max_steps=None)
+    assert dataclasses.replace(plan, rows=rows, train=recipe).n_steps == 8 * 38

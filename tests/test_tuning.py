@@ -67,6 +67,16 @@ def test_an_interrupted_training_goes_on_where_it_stopped(tmp_path: Path) -> Non
     assert not list((tmp_path / "run").rglob("*checkpoint*"))
 
 
+def test_a_training_of_another_number_of_steps_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = RecordingEngine()
+    with pytest.raises(Interrupted):
+        tune(tmp_path / "run", engine, listener=Listener(stop_at=2))
+    # As in another version, which counts steps otherwise from the same rows and recipe.
+    monkeypatch.setattr("handful.training_plan.TrainingPlan.n_steps", 4)
+    tune(tmp_path / "run", engine)
+    assert engine.trained == [2, 4]
+
+
 def test_files_without_a_directory_answer_like_the_directory(tmp_path: Path) -> None:
     job = job_of(TASK, RecordingEngine())
     rows = real_rows(TASK, job.recipe)
