@@ -18,6 +18,7 @@ from handful.llm.protocol import LLM, OnProgress, Precision
 from handful.llm.sources import pinned
 from handful.prompts import classification_prompt, one_line
 from handful.records import Prediction
+from handful.words import count_bytes
 
 _CHUNK_TEXTS = 1024
 """Texts in memory at once when streaming; batches are sorted by length within a chunk."""
@@ -160,7 +161,7 @@ class Classifier:
         """Return whether a text is too long and its middle is left out."""
         line = one_line(text)
         # A token spells at least one byte: most texts are known to fit without encoding them again.
-        if len(line.encode("utf-8", "surrogatepass")) < self.spec.max_text_tokens:
+        if count_bytes(line) < self.spec.max_text_tokens:
             return False
         return self._llm.prompt_tokens(classification_prompt(self.spec.prefix, line, self.spec.format))[1]
 

@@ -19,6 +19,7 @@ from handful.records import Example, TrainingExample
 from handful.seeding import stream
 from handful.task import Task
 from handful.training_plan import Episode, TrainingPlan
+from handful.words import count_bytes
 
 _BYTES_SHOWN = 1000
 """Of the demonstrations of a prompt, in UTF-8: tokens in any script; one of each label is shown whatever its size."""
@@ -141,7 +142,7 @@ def _texts_within(n_bytes: int, task: Task) -> int:
 
 def _size(example: Example) -> int:
     """Return how many bytes of an example count: of a very long one little more is read (`prompt.max_text_tokens`)."""
-    return min(_BYTES_ASKED, len(one_line(example.text).encode("utf-8", "surrogatepass")))
+    return min(_BYTES_ASKED, count_bytes(one_line(example.text)))
 
 
 def _fair_share(sizes: Sequence[int]) -> int:

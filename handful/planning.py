@@ -20,7 +20,7 @@ from handful.records import TrainingExample
 from handful.task import Task
 from handful.training_plan import TrainingPlan
 from handful.training_set import POOL_TEXTS
-from handful.words import count_words
+from handful.words import count_bytes, count_words
 
 TOKENS_PER_WORD = 1.3
 """English text in byte-level BPE vocabularies of about 50,000 tokens; other languages and code need more."""
@@ -199,6 +199,6 @@ def _measured_texts(task: Task, pool: int) -> int:
 
 
 def _training(n_rows: int, task: Task, recipe: Recipe) -> TrainingPlan:
-    n_bytes = sum(len(example.text.encode("utf-8", "surrogatepass")) for example in task.examples)
+    n_bytes = sum(count_bytes(example.text) for example in task.examples)
     rows = (TrainingExample("x" * (n_bytes // len(task.examples)), "", "real"),) * n_rows
     return TrainingPlan((), (), task.label_names, rows, recipe.train, recipe.prompt, 0)

@@ -10,6 +10,7 @@ from typing import Protocol
 from handful.prompts import Segment
 from handful.recipe import PromptRecipe, TrainRecipe
 from handful.records import TrainingExample
+from handful.words import count_bytes
 
 _FEW_LABELS = 22
 """Of more labels recipe `default` learns fewer than its N texts of each; see `generate.synthetic_in_all`."""
@@ -80,6 +81,6 @@ class TrainingPlan:
         if most is None:
             return steps
         least = self.steps_per_epoch * (1 if len(self.labels) <= _FEW_LABELS else _LEAST_EPOCHS)
-        n_bytes = sum(min(_MOST_BYTES_OF_A_TEXT, len(row.text.encode("utf-8", "surrogatepass"))) for row in self.rows)
+        n_bytes = sum(min(_MOST_BYTES_OF_A_TEXT, count_bytes(row.text)) for row in self.rows)
         most = min(most, most * _BYTES_OF_A_TEXT * len(self.rows) // max(1, n_bytes))
         return min(steps, max(most, least, self.train.min_steps))

@@ -1,4 +1,4 @@
-"""How a text is cut into words, in any script; imports nothing of the package."""
+"""How a text is cut into words, in any script, and how long it is; imports nothing of the package."""
 
 from __future__ import annotations
 
@@ -46,3 +46,8 @@ def count_words(text: str) -> int:
     """
     spaced = _character_pattern().sub(" ", text)
     return len(spaced.split()) + len(_character_pattern().findall(text))
+
+
+def count_bytes(text: str) -> int:
+    """Return a text's length in UTF-8, which goes by tokens in any script better than characters do."""
+    return len(text.encode("utf-8", "surrogatepass"))

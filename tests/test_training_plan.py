@@ -51,6 +51,7 @@ def test_many_labels_take_three_epochs_if_the_recipe_has_them(n_labels: int, epo
         ("x" * 90, {}, 200),
         ("x" * 180, {}, 100),
         ("é" * 90, {}, 100),  # bytes count: tokens in any script
+        ("\ud800" * 60, {}, 100),  # half a character of a JSON file: three bytes
         ("x" * 180, {"max_steps": 600, "epochs": 40}, 300),
         ("x" * 1000, {}, 60),  # min_steps
         ("x" * 1000, {"min_steps": 0}, 38),  # one epoch
