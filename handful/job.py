@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from handful.fitted_recipe import fit_recipe
 from handful.llm.engine import Engine
 from handful.llm.protocol import LLM
 from handful.llm.sources import model_label
@@ -18,12 +19,12 @@ class Job:
 
     task: Task
     recipe: Recipe
-    """With the N that it has for the task's labels, whatever it is made with; see `Recipe.for_labels`."""
+    """With the N that it has for the task, whatever it is made with; see `fit_recipe`."""
     seed: int
     engine: Engine
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "recipe", self.recipe.for_labels(len(self.task.labels)))
+        object.__setattr__(self, "recipe", fit_recipe(self.recipe, self.task))
 
     def identity(self) -> dict[str, Any]:
         """Return what a run directory is compared by.

@@ -53,7 +53,8 @@ class GenerateRecipe:
     synthetic_per_label: int = 72
     """N: how many synthetic examples each label should get; the paper has 21."""
     synthetic_in_all: int | None = 1600
-    """Less than N where a task's labels would get more than this together; null is no limit, as when N is given."""
+    """Less than N where a task's labels would get more than this together, or where texts are long; null, as when N is
+    given, is no limit. See `fit_recipe`."""
     temperature: float = 1.0
     """Softmax temperature; lower is safer and more alike."""
     top_k: int = 50
@@ -253,13 +254,6 @@ class Recipe:
     filter: FilterRecipe = field(default_factory=FilterRecipe)
     train: TrainRecipe = field(default_factory=TrainRecipe)
     classify: ClassifyRecipe = field(default_factory=ClassifyRecipe)
-
-    def for_labels(self, n_labels: int) -> Recipe:
-        """Return the recipe with the N it has for so many labels, which holds: `generate.synthetic_in_all` is null."""
-        n, most = self.generate.synthetic_per_label, self.generate.synthetic_in_all
-        n = n if most is None else min(n, max(1, most // n_labels))
-        settings = dataclasses.replace(self.generate, synthetic_per_label=n, synthetic_in_all=None)
-        return dataclasses.replace(self, generate=settings)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as nested mappings, for the manifest."""

@@ -254,6 +254,10 @@ def test_labels_that_would_get_too_many_texts_together_get_fewer() -> None:
     assert "write    28 texts from 2 prompts" in checked  # a third more than ten
     usual = handful("check", "task.yaml").out
     assert "for each label, not" not in usual
+    Path("long").mkdir()
+    write_task(Path("long"), examples={"pos": ["good " * 40, "fine " * 40], "neg": ["bad " * 40, "poor " * 40]})
+    long = handful("check", "long/task.yaml").out
+    assert "  N        36 for each label, not 72: texts are long\n" in long
     assert " min or more and " in usual
     many = handful("check", "task.yaml", "--set", "filter.judges=100", "--set", "filter.judge_epochs=1000").out
     assert " h or more and " in many

@@ -46,31 +46,6 @@ def test_override_null_means_all() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("preset", "n_labels", "expected"),
-    [
-        ("default", 2, 72),
-        ("default", 22, 72),
-        ("default", 23, 69),
-        ("default", 77, 20),
-        ("default", 1601, 1),
-        ("fast", 33, 24),
-        ("fast", 53, 15),
-        ("accurate", 33, 144),
-        ("accurate", 77, 62),
-        ("paper", 77, 21),
-    ],
-)
-def test_of_many_labels_each_gets_fewer_texts(preset: str, n_labels: int, expected: int) -> None:
-    recipe = PRESETS[preset]
-    fitted = recipe.for_labels(n_labels)
-    assert fitted.generate.synthetic_per_label == expected
-    assert fitted.for_labels(n_labels) == fitted
-    kept = {key: getattr(recipe.generate, key) for key in ("synthetic_per_label", "synthetic_in_all")}
-    assert fitted.generate.synthetic_in_all is None
-    assert dataclasses.replace(fitted, generate=dataclasses.replace(fitted.generate, **kept)) == recipe
-
-
 def test_judges_are_tuned_as_long_as_who_gives_a_number_wants(tmp_path: Path) -> None:
     assert load_recipe("default").filter.judge_max_steps == 24
     assert load_recipe("default", ("filter.judge_epochs=30",)).filter.judge_max_steps is None
@@ -95,21 +70,6 @@ def test_a_number_that_is_given_can_be_reached() -> None:
     assert more.generate.most_candidates == 667
     both = ("generate.synthetic_per_label=500", "generate.max_candidates_per_label=300")
     assert load_recipe("paper", both).generate.most_candidates == 300
-
-
-def test_a_number_that_is_given_holds_for_any_number_of_labels(tmp_path: Path) -> None:
-    given = load_recipe("default", ("generate.synthetic_per_label=50",))
-    assert given.for_labels(77).generate.synthetic_per_label == 50
-    both = load_recipe("default", ("generate.synthetic_per_label=50", "generate.synthetic_in_all=770"))
-    assert both.for_labels(77).generate.synthetic_per_label == 10
-    assert load_recipe("default", ("generate.synthetic_in_all=null",)).for_labels(77).generate.synthetic_per_label == 72
-    path = tmp_path / "own.yaml"
-    path.write_text("generate: {synthetic_per_label: 60}\n")
-    assert load_recipe(str(path)).for_labels(77).generate.synthetic_per_label == 60
-    path.write_text("generate: {synthetic_in_all: 500}\n")
-    assert load_recipe(str(path)).for_labels(77).generate.synthetic_per_label == 6
-    changed = load_recipe(str(path), ("generate.synthetic_per_label=50",))
-    assert changed.for_labels(77).generate.synthetic_per_label == 50
 
 
 def test_file_starts_from_its_base(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ class Key(NamedTuple):
 
     method: str
     shots: str
-    synthetic: int
+    changed: str = ""
     recipe: str = _DEFAULT
 
 
@@ -41,21 +41,26 @@ def table(rows: Sequence[Row]) -> str:
     shows; and what ours is better by, in points with the paired 95 % interval over the seeds both have. What is
     calibrated on test texts is in the report.
     """
-    handful, written = _sizes(rows)
-    ours = Key(OURS, handful, written)
+    handful = next(row for row in rows if row["method"] == OURS and row["recipe"] == _DEFAULT)["shots_per_label"]
+    ours = Key(OURS, handful)
     found: dict[Key, dict[tuple[str, str], dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    written: dict[Key, set[int]] = defaultdict(set)
     for row in rows:
-        key = Key(row["method"], row["shots_per_label"], int(row["synthetic_per_label"]), base_recipe(row))
-        changed = row["recipe"].partition("+")[2]
+        key = Key(row["method"], row["shots_per_label"], row["recipe"].partition("+")[2], base_recipe(row))
         told = key.shots in {handful, *_SHOTS} if key.recipe == _DEFAULT else key.method == OURS
-        if told and changed in {"", _PAPERS_N}:
+        if told and key.changed in {"", _PAPERS_N}:
             found[key][row["task"], row["calibration"]][row["seed"]] = float(row["accuracy"])
+            written[key].add(int(row["synthetic_per_label"]))
+
+    def place(key: Key) -> tuple[int, float, int, str]:
+        return list(METHODS).index(key.method), float(key.shots.replace("full", "inf")), max(written[key]), key.recipe
+
     tasks = [task for task in _TASKS if any(row["task"] == task for row in rows)]
     heads = ["method", *(head for task in tasks for head in (f"{_TASKS[task]} (calibrated)", "ours less it"))]
     lines = [heads, ["---"] * len(heads)]
-    for key in sorted(found, key=_place):
+    for key in sorted(found, key=place):
         spec = key.method if key.shots == handful else f"{key.method}:{key.shots}"
-        title = method_of(spec).titled(int(handful), key.synthetic)
+        title = method_of(spec).titled(int(handful), written[key])
         line = [title if key.recipe == _DEFAULT else f"{title}, recipe `{key.recipe}`"]
         for task in tasks:
             own = found[key].get((task, "raw"), {})
@@ -65,19 +70,9 @@ def table(rows: Sequence[Row]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _sizes(rows: Sequence[Row]) -> tuple[str, int]:
-    """Return the handful and N of the plain recipe."""
-    ours = next(row for row in rows if row["method"] == OURS and row["recipe"] == _DEFAULT)
-    return ours["shots_per_label"], int(ours["synthetic_per_label"])
-
-
 def base_recipe(row: Row) -> str:
     """Return the recipe of a row without what its method changes of it."""
     return row["recipe"].partition("+")[0]
-
-
-def _place(key: Key) -> tuple[int, float, int, str]:
-    return list(METHODS).index(key.method), float(key.shots.replace("full", "inf")), key.synthetic, key.recipe
 
 
 def _mean(by_seed: Mapping[str, float]) -> str:

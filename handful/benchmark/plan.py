@@ -10,6 +10,7 @@ from typing import Any
 
 from handful.errors import RecipeError, TaskError
 from handful.evaluation.methods import Method
+from handful.fitted_recipe import fit_recipe
 from handful.job import Job
 from handful.llm.engine import Engine
 from handful.llm.sources import model_label
@@ -104,8 +105,8 @@ class Cell:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The plan's recipe, as the method changes it, for the task's labels."""
-        recipe = change_recipe(self.plan.recipe, self.method.changes).for_labels(len(self.task.labels))
+        """The plan's recipe, as the method changes it, with the N it has for what is written from."""
+        recipe = fit_recipe(change_recipe(self.plan.recipe, self.method.changes), self._handful)
         if self.method.shots != "full":
             return recipe
         train = dataclasses.replace(recipe.train, epochs=self.plan.full_epochs, max_steps=None)
@@ -122,10 +123,12 @@ class Cell:
 
         How the method trains is no part of it: methods that write and judge alike share their candidates.
         """
-        recipe = change_recipe(self.plan.recipe, self.writing_changes)
+        return Job(self._handful, change_recipe(self.plan.recipe, self.writing_changes), self.seed, self.plan.engine)
+
+    @cached_property
+    def _handful(self) -> Task:
         shots = self._own_shots
-        task = self._drawn(self.plan.shots_per_label) if shots is None else self._at_most(shots)
-        return Job(task, recipe, self.seed, self.plan.engine)
+        return self._drawn(self.plan.shots_per_label) if shots is None else self._at_most(shots)
 
     @property
     def handful_changes(self) -> tuple[str, ...]:

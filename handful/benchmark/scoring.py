@@ -65,14 +65,16 @@ class ScoredCell:
     score: CellScore
     predicted: tuple[int, ...]
     """Column of each test text's likeliest label."""
+    n_of_recipe: int
+    """N: synthetic examples per label at most, of which a curve's method takes the first few."""
 
 
 def scored(task: Task, row: Mapping[str, Any]) -> list[ScoredCell]:
     """Score a cell's row (see `cell.measured`) under every calibration it can have."""
-    gold = gold_indices(task)
+    gold, n = gold_indices(task), row["recipe_settings"]["generate"]["synthetic_per_label"]
     return [
-        ScoredCell(_score(task, row, gold, probabilities, calibration), tuple(map(int, probabilities.argmax(axis=1))))
-        for calibration, probabilities in calibrated(row)
+        ScoredCell(_score(task, row, gold, own, calibration), tuple(map(int, own.argmax(axis=1))), n)
+        for calibration, own in calibrated(row)
     ]
 
 

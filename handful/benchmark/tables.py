@@ -22,7 +22,6 @@ from handful.evaluation.uncertainty import (
     shown_mean,
     shown_p_value,
 )
-from handful.recipe_file import change_recipe
 from handful.task import Task
 
 _CSV = (
@@ -117,13 +116,12 @@ def _summary(
         ours_right, own_right = ([np.array(side[seed].predicted) == gold for seed in both] for side in (ours, own))
         gain = paired_difference(ours_right, own_right)
     scores = [cell.score for cell in own.values()]
-    recipe = change_recipe(plan.recipe, method.changes).for_labels(n_labels)
     shots = plan.shots_per_label or max(len(task.examples_of(label)) for label in task.label_names)
     return MethodSummary(
         spec=method.key,
         shots_per_label=method.shots or shots,
         synthetic_per_label=scores[0].synthetic_per_label,
-        title=method.titled(shots, recipe.generate.synthetic_per_label, plan.encoder),
+        title=method.titled(shots, {cell.n_of_recipe for cell in own.values()}, plan.encoder),
         accuracy=mean_interval(gold, predicted, n_labels, confusion_accuracy),
         macro_f1=mean_interval(gold, predicted, n_labels, confusion_macro_f1),
         pool_accuracy=_spread([cell.score.accuracy for cell in _by_seed(cells, method.key, "pool").values()]),

@@ -83,19 +83,20 @@ def _with_column(template: str, key: str, value: str) -> str:
 def _check(options: TaskOptions) -> None:
     """Check a task and say what a run of it would do."""
     from handful.attributes import given_attributes
+    from handful.fitted_recipe import fit_recipe
     from handful.planning import make_plan, warnings_of
 
     recipe = options.load_recipe()
     task = options.load_task(recipe)
     given_attributes(task, recipe)
-    asked, recipe = recipe, recipe.for_labels(len(task.labels))
+    asked, recipe = recipe, fit_recipe(recipe, task)
     _show_task(task)
     for warning in task.warnings:
         tell_warning(warning)
     plan = make_plan(task, recipe)
     for warning in warnings_of(plan, recipe):
         tell_warning(warning)
-    _show_plan(plan, recipe, asked)
+    _show_plan(plan, recipe, asked, len(task.labels))
 
 
 def _show_task(task: Task) -> None:
@@ -114,11 +115,13 @@ def _show_task(task: Task) -> None:
     show_table(list(told), rows, title=f"Task {task.name}")
 
 
-def _show_plan(plan: Plan, recipe: Recipe, asked: Recipe) -> None:
-    n, most = recipe.generate.synthetic_per_label, asked.generate.synthetic_in_all
+def _show_plan(plan: Plan, recipe: Recipe, asked: Recipe, n_labels: int) -> None:
+    n, usual = (own.generate.synthetic_per_label for own in (recipe, asked))
+    most = asked.generate.synthetic_in_all
     say(f"With recipe {recipe.name}:")
-    if n < asked.generate.synthetic_per_label:
-        say(f"  N        {n} for each label, not {asked.generate.synthetic_per_label}: {most:,} in all")
+    if n < usual:
+        why = "texts are long" if most is None or n < most // n_labels else f"{most:,} in all"
+        say(f"  N        {n} for each label, not {usual}: {why}")
         say("           (generate.synthetic_in_all; --set generate.synthetic_per_label=... is not held to it)")
     say(f"  write    {plan.candidates:,} texts from {plan.prompts:,} prompts in round 1")
     say(f"           (about {plan.prompt_tokens:,} tokens a prompt, {plan.written_tokens:,} written tokens)")

@@ -89,7 +89,7 @@ def result_row(
     shots = max(len(task.examples_of(label)) for label in task.label_names)
     return {
         "method": method.name,
-        "title": method.titled(shots, job.recipe.generate.synthetic_per_label, encoder),
+        "title": method.titled(shots, [job.recipe.generate.synthetic_per_label], encoder),
         **dataclasses.asdict(as_answered),
         "calibrated_accuracy": None if calibrated is None else calibrated.accuracy,
         "calibrated_macro_f1": None if calibrated is None else calibrated.macro_f1,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal
@@ -70,18 +70,23 @@ class Method:
         """Whether the answers are label log-probabilities of the LLM, whose prior can be taken out."""
         return self.peer is None
 
-    def titled(self, shots_per_label: int, synthetic_per_label: int, encoder: str | None = None) -> str:
-        """Return the title for a task's handful of so many, and a recipe that takes so many synthetic examples.
+    def titled(self, shots_per_label: int, synthetic_per_label: Collection[int], encoder: str | None = None) -> str:
+        """Return the title for a task's handful of so many, and recipes that take so many synthetic examples.
 
-        `encoder` is the sentence encoder of the peers, if it is another than MiniLM.
+        Draws have recipes of different N where some have long examples. `encoder` is the sentence encoder of the
+        peers, if it is another than MiniLM.
         """
         own = shots_per_label if self.shots is None else self.shots
         changed = [change for change in self.changes if not change.startswith(_N)]
         if self.first_synthetic is not None:
-            changed.insert(0, f"of {synthetic_per_label}")
-        n = min(synthetic_per_label, self.first_synthetic or synthetic_per_label)
-        title = self.title.format(k=own, n=n, encoder=PurePath(encoder or "MiniLM").name)
+            changed.insert(0, f"of {_either(synthetic_per_label)}")
+        taken = {min(n, self.first_synthetic or n) for n in synthetic_per_label}
+        title = self.title.format(k=own, n=_either(taken), encoder=PurePath(encoder or "MiniLM").name)
         return title + (f", {', '.join(changed)}" if changed else "")
+
+
+def _either(numbers: Collection[int]) -> str:
+    return " or ".join(map(str, sorted(set(numbers))))
 
 
 METHODS: Mapping[str, Method] = {

@@ -19,6 +19,7 @@ from handful.calibration import estimate_shift, label_probabilities
 from handful.errors import HandfulError, Interrupted, RunError, TaskError
 from handful.evaluation.methods import methods_of
 from handful.evaluation.metrics import log_loss
+from handful.recipe import PRESETS
 from handful.recipe_file import change_recipe
 from handful.report.comparison import rows_by_method
 from handful.report.run_data import read_run
@@ -196,6 +197,20 @@ def test_each_of_many_labels_gets_its_part_and_a_given_number_holds(tmp_path: Pa
     (result,) = measure(plan, tmp_path / "bench")
     assert [summary.title for summary in result.summaries] == ["ours (3 + 3)", "ours (3 + 4)"]
     assert [line["n_training"] for line in read_jsonl(tmp_path / "bench" / "cells.jsonl")] == [12, 14]
+
+
+def test_each_draw_has_the_number_that_its_own_examples_make() -> None:
+    task = two_label_task()
+    long = {label: task.examples_of(label)[0] for label in task.label_names}
+    longer = [dataclasses.replace(e, text=e.text + " so" * 200) if e in long.values() else e for e in task.examples]
+    task = dataclasses.replace(task, examples=tuple(longer))
+    recipe = change_recipe(PRESETS["default"], ("filter.judge=in_context",))
+    plan = plan_of("lora_synthetic", seeds=20, recipe=recipe, tasks=(task,), shots_per_label=1)
+    for cell in plan.cells():
+        drawn = cell.handful()
+        n_long = sum(len(example.text) > 400 for example in drawn.task.examples)
+        assert cell.synthetic_per_label == drawn.recipe.generate.synthetic_per_label == (72, 20, 20)[n_long]
+    assert len({cell.synthetic_per_label for cell in plan.cells()}) == 2
 
 
 def test_a_rare_label_gives_all_it_has() -> None:

@@ -48,3 +48,9 @@ def test_a_line_is_a_method_and_its_mean_over_the_seeds() -> None:
     assert trec["LoRA-full"] == ["0.800", "-30.0"]
     # Gains of 0.1 and 0.2: t(0.975, 1 degree) is 12.706, the standard error 0.05.
     assert trec["LoRA-25"] == ["0.450 ± 0.071", "+15.0 (-48.5 to +78.5)"]
+
+
+def test_a_line_is_of_one_recipe_whatever_the_texts_of_a_task_make_of_its_number() -> None:
+    rows = [row("lora_synthetic", 0.5), row("lora_synthetic", 0.8, task="ag_news", synthetic_per_label="36")]
+    (line,) = table(rows).splitlines()[2:]
+    assert line == "| ours (4 + 36 or 72) | 0.500 | \u2013 | 0.800 | \u2013 |"

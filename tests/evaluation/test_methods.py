@@ -20,7 +20,7 @@ def test_the_first_of_what_was_written_share_its_draw() -> None:
     assert (part.first_synthetic, part.changes) == (50, method_of("lora_synthetic[200]").changes)
     assert part.key == "lora_synthetic[first=50,generate.synthetic_per_label=200]"
     assert method_of(part.key) == part
-    assert part.titled(4, 200) == "ours (4 + 50), of 200"
+    assert part.titled(4, [200]) == "ours (4 + 50), of 200"
     assert method_of("lora_synthetic").first_synthetic is None
 
 
@@ -43,12 +43,14 @@ def test_a_list_keeps_commas_in_brackets_and_names_each_method_once() -> None:
 
 
 def test_titles_say_how_many_examples() -> None:
-    assert METHODS["lora_synthetic"].titled(4, 21) == "ours (4 + 21)"
-    assert method_of("lora_real:25").titled(4, 21) == "LoRA-25"
-    assert method_of("lora_real:full").titled(4, 21) == "LoRA-full"
-    assert method_of("setfit").titled(4, 21) == "SetFit on MiniLM, 4"
-    assert method_of("setfit").titled(4, 21, "org/mpnet-base") == "SetFit on mpnet-base, 4"
-    assert method_of("lora_synthetic[50,train.epochs=3]").titled(4, 50) == "ours (4 + 50), train.epochs=3"
+    assert METHODS["lora_synthetic"].titled(4, [21]) == "ours (4 + 21)"
+    assert METHODS["lora_synthetic"].titled(4, [72, 36, 72]) == "ours (4 + 36 or 72)"
+    assert method_of("lora_synthetic[first=30,72]").titled(4, [36, 72]) == "ours (4 + 30), of 36 or 72"
+    assert method_of("lora_real:25").titled(4, [21]) == "LoRA-25"
+    assert method_of("lora_real:full").titled(4, [21]) == "LoRA-full"
+    assert method_of("setfit").titled(4, [21]) == "SetFit on MiniLM, 4"
+    assert method_of("setfit").titled(4, [21], "org/mpnet-base") == "SetFit on mpnet-base, 4"
+    assert method_of("lora_synthetic[50,train.epochs=3]").titled(4, [50]) == "ours (4 + 50), train.epochs=3"
 
 
 def test_a_list_of_nothing_is_named() -> None:
