@@ -11,7 +11,7 @@ from handful.words import count_bytes
 
 _LONG_BYTES = 150
 """N is halved where the examples have more than this on average, and again for every doubling: a text of 236 bytes
-takes three times as long to write, judge and learn as one of 110, and 36 of them are worth as much as 72
+takes twice as long to write, judge and learn as one of 110, and 36 of them are worth as much as 72
 (docs/experiments.md, 2026-11-28)."""
 _BYTES_PER_TOKEN = 4
 """About, in English text."""
