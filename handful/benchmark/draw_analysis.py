@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,10 +14,17 @@ from typing import Any
 from handful.benchmark.draw import draw_directory, oracle_directory
 from handful.benchmark.plan import Cell
 from handful.classifier import Classifier
-from handful.evaluation.diversity import count_words, equal_length, fewest_texts, measure_diversity, unique_ngrams
+from handful.evaluation.diversity import (
+    count_words,
+    equal_length,
+    fewest_texts,
+    first_texts,
+    measure_diversity,
+    unique_ngrams,
+)
 from handful.evaluation.filter_quality import Share, acceptance, filter_confusions, filter_precision
 from handful.evaluation.methods import ORACLE
-from handful.evaluation.words import content_counts, log_odds
+from handful.evaluation.words import CLEAR_Z, content_counts, log_odds
 from handful.progress import Progress
 from handful.records import Candidate, Verdict
 from handful.run import Run, read_jsonl
@@ -39,10 +47,10 @@ class _WrittenDraw:
 
     @cached_property
     def real(self) -> list[tuple[str, str]]:
-        """Real texts with their labels: those the LLM was not shown, if there are any."""
+        """Real texts with their labels that the LLM was not shown: the other examples, and the test texts."""
         shown = {example.text for example in self.cell.handful().task.examples}
-        pairs = [(example.text, example.label) for example in self.cell.task.examples]
-        return [pair for pair in pairs if pair[0] not in shown] or pairs
+        every = (*self.cell.task.examples, *(self.cell.task.test or ()))
+        return [(example.text, example.label) for example in every if example.text not in shown]
 
     @cached_property
     def kept(self) -> list[tuple[str, str]]:
@@ -163,13 +171,23 @@ def _diversity(draw: _WrittenDraw, alike: Mapping[str, Sequence[str]], bleu_text
 
 
 def _growth(draw: _WrittenDraw) -> Iterator[dict[str, Any]]:
-    """Yield a row per size: different trigrams in the first so many kept texts of each label, and in real ones."""
-    groups = {"real": _by_label(draw.real), "kept": _by_label(draw.kept)}
-    most = draw.cell.handful().recipe.generate.synthetic_per_label
+    """Yield a row per size: different trigrams in the first so many kept texts of each label, and in real ones.
+
+    These have as many words, their labels in turn; where there are fewer, the row is of the kept ones alone.
+    """
+    real, kept = _in_turn(_by_label(draw.real)), _by_label(draw.kept)
+    most, real_words = draw.cell.handful().recipe.generate.synthetic_per_label, count_words(real)
     for size in (*(size for size in _SIZES if size < most), most):
-        texts = {name: [text for own in of.values() for text in own[:size]] for name, of in groups.items()}
-        alike = equal_length({name: own for name, own in texts.items() if own}, draw.cell.seed)
-        yield {"texts_per_label": size, **{name: unique_ngrams(own, 3) for name, own in alike.items()}}
+        texts = [text for own in kept.values() for text in own[:size]]
+        n_words = count_words(texts)
+        row = {"texts_per_label": size, "kept": unique_ngrams(texts, 3)}
+        if n_words <= real_words:
+            row["real"] = unique_ngrams(first_texts(real, n_words), 3)
+        yield row
+
+
+def _in_turn(by_label: Mapping[str, Sequence[str]]) -> list[str]:
+    return [text for turn in itertools.zip_longest(*by_label.values()) for text in turn if text is not None]
 
 
 def _by_label(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
@@ -180,19 +198,19 @@ def _by_label(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def _words(draw: _WrittenDraw) -> dict[str, Any]:
-    """Return by label the commonest content words of the training set's texts and of the kept ones, with counts."""
+    """Return by label the commonest content words of real texts, those shown to the LLM too, and of the kept ones."""
     found = {}
-    everything = _by_label([(example.text, example.label) for example in draw.cell.task.examples])
-    kept = _by_label(draw.kept)
+    task, kept = draw.cell.task, _by_label(draw.kept)
+    everything = _by_label([(example.text, example.label) for example in (*task.examples, *(task.test or ()))])
     for label in draw.cell.task.label_names:
         texts = {"real": everything[label][:_MOST_REAL], "kept": kept[label]}
         counts = {name: content_counts(own) for name, own in texts.items()}
         differences = log_odds(counts["kept"], counts["real"])
         found[label] = {
             **{name: dict(counter.most_common(_MOST_WORDS)) for name, counter in counts.items()},
-            "more_in_kept": [dataclasses.asdict(entry) for entry in differences[:_DIFFERENCES] if entry.z > 0],
+            "more_in_kept": [dataclasses.asdict(entry) for entry in differences[:_DIFFERENCES] if entry.z >= CLEAR_Z],
             "more_in_real": [
-                dataclasses.asdict(entry) for entry in differences[: -_DIFFERENCES - 1 : -1] if entry.z < 0
+                dataclasses.asdict(entry) for entry in differences[: -_DIFFERENCES - 1 : -1] if entry.z <= -CLEAR_Z
             ],
         }
     return found

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
+from statistics import NormalDist
 
 from handful.benchmark.benchmark import TaskResults, run_benchmark
 from handful.benchmark.plan import BenchmarkPlan
@@ -16,7 +17,7 @@ from handful.benchmark.scoring import Calibration, gold_indices
 from handful.errors import TaskError
 from handful.evaluation.filter_quality import Overlap, Share, acceptance, overlaps
 from handful.evaluation.methods import METHODS
-from handful.evaluation.metrics import GUESSING, chance_of
+from handful.evaluation.metrics import GUESSING, chance_of, wilson_interval
 from handful.job import Job
 from handful.progress import Progress
 from handful.records import Candidate, Example, Verdict
@@ -61,12 +62,14 @@ class Estimate:
         """Return what the numbers mean, in sentences."""
         said = [
             f"These {self.n_examples} answers tell two methods apart only if at least {_LEAST_APART} of them are right "
-            "by one alone, and hardly any by the other alone."
+            "by one alone, and hardly any by the other alone. They are of classifiers made from a part of "
+            "the examples: one made from all is more likely better than worse."
         ]
         judges = [entry for entry in self.methods if entry.method in _LIKE_JUDGES]
-        best = max(
-            (share for entry in judges for share in (entry.right, entry.right_calibrated)), key=attrgetter("value")
-        )
+        looks = [share for entry in judges for share in (entry.right, entry.right_calibrated)]
+        best = max(looks, key=attrgetter("value"))
+        # The best of several guesses is better than one guess (Bonferroni).
+        low, _ = wilson_interval(best.hits, best.total, NormalDist().inv_cdf(1 - 0.025 / len(looks)))
         found = f"{best.hits} of {best.total} right, where {GUESSING} gives {self.chance:.0%}"
         if best.value <= self.chance:
             said.append(
@@ -74,7 +77,7 @@ class Estimate:
                 "If that is so, more texts of its own will not help here: try a larger model, clearer label names and "
                 "descriptions, or label more examples."
             )
-        elif best.interval[0] <= self.chance:
+        elif low <= self.chance:
             said.append(
                 f"These answers are too few to say whether the model does better than guessing: at best {found}. "
                 "A hundred labelled test texts would say it; name them in the task file as `test:`."

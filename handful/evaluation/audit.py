@@ -15,7 +15,7 @@ from handful.evaluation.bias import LEVEL, Association, associations
 from handful.evaluation.diversity import Diversity, equal_length, fewest_texts, measure_diversity
 from handful.evaluation.mentions import Lexicon
 from handful.evaluation.swaps import SwapReport
-from handful.evaluation.words import WordDifference, content_words, log_odds
+from handful.evaluation.words import CLEAR_Z, WordDifference, content_words, log_odds
 from handful.records import Example, TrainingExample
 from handful.run import read_jsonl, read_manifest
 from handful.storage.jsonl import read_json
@@ -26,7 +26,6 @@ NOTE = (
     "something else in its sentence, is not seen. Read the texts before you conclude anything."
 )
 _MOST_WORDS = 10
-_CLEAR_Z = 1.96
 
 
 @dataclass(frozen=True)
@@ -164,8 +163,8 @@ def audit_texts(texts: AuditedTexts, lexicons: Sequence[Lexicon]) -> Audit:
         note=NOTE,
         real=_source(texts, texts.real, lexicons, (), cut["real"], fewest),
         synthetic=_source(texts, texts.synthetic, lexicons, real, cut["synthetic"], fewest),
-        synthetic_words=tuple(entry for entry in differences if entry.z >= _CLEAR_Z)[:_MOST_WORDS],
-        real_words=tuple(entry for entry in reversed(differences) if entry.z <= -_CLEAR_Z)[:_MOST_WORDS],
+        synthetic_words=tuple(entry for entry in differences if entry.z >= CLEAR_Z)[:_MOST_WORDS],
+        real_words=tuple(entry for entry in reversed(differences) if entry.z <= -CLEAR_Z)[:_MOST_WORDS],
         test=test,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from handful.evaluation.words import first_words, words
@@ -106,17 +106,22 @@ def count_words(texts: Sequence[str]) -> int:
     return sum(len(words(text)) for text in texts)
 
 
+def first_texts(texts: Iterable[str], n_words: int) -> list[str]:
+    """Return the first texts that have so many words together, the last of them cut behind the word that fills it."""
+    kept: list[str] = []
+    for text in texts:
+        if n_words <= 0:
+            break
+        own = len(words(text))
+        kept.append(text if own <= n_words else first_words(text, n_words))
+        n_words -= own
+    return kept
+
+
 def _cut(texts: Sequence[str], length: int, seed: int, name: str) -> list[str]:
     order = list(texts)
     stream(seed, "equal-length", name).shuffle(order)
-    kept: list[str] = []
-    for text in order:
-        if length <= 0:
-            break
-        n_words = len(words(text))
-        kept.append(text if n_words <= length else first_words(text, length))
-        length -= n_words
-    return kept
+    return first_texts(order, length)
 
 
 def _ngrams(tokens: Sequence[str], n: int) -> Iterator[Gram]:

@@ -24,6 +24,10 @@ STOP_WORDS = frozenset(_FUNCTION_WORDS.split())
 """Function words of English, and of no other language."""
 
 
+CLEAR_Z = 1.96
+"""Standard errors from which a difference between two sets of texts is more than chance would often make it."""
+
+
 @dataclass(frozen=True)
 class WordDifference:
     """How much more one set of texts uses a word than another."""

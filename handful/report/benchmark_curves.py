@@ -101,7 +101,8 @@ def diversity_curve(result: Row, draws: Sequence[Row]) -> Figure | None:
         y_axis="unique trigrams",
         band=_BAND,
         shown="{:,.0f}".format,
-        caption="At each size, as many words of real texts as of written ones: both are cut to the shorter.",
+        caption="At each size, as many words of real texts, the labels in turn, as the written ones have. The line of "
+        "the real texts ends where they do.",
     )
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from handful.evaluation.filter_quality import Share
+from handful.evaluation.methods import ORACLE
 from handful.report.clouds import cloud_pair
 from handful.report.page import Block, Fold, Paragraph, Table, table
 from handful.report.plots import heat_map
@@ -26,15 +28,27 @@ _DIVERSITY = {
 
 Row = Mapping[str, Any]
 
-WRITTEN = (
-    "Counted over all seeds. The oracle is a classifier tuned on the whole training set: what it calls right is not "
-    "always right. Diversity is measured at equal length, so that a larger set is not more diverse for being larger."
+WORDS = (
+    "Real: the task's examples and test texts. Written: the texts that were kept, of the first seed. English function "
+    "words are left out. The differences are log-odds with a Dirichlet prior (Monroe et al. 2008), in standard errors; "
+    "those below 1.96 are left out."
 )
 
-WORDS = (
-    "Real: the training set. Written: the texts that were kept, of the first seed. English function words are left "
-    "out. The differences are log-odds with a Dirichlet prior (Monroe et al. 2008), in standard errors."
-)
+
+def about_written(result: Row, draws: Sequence[Row]) -> str:
+    """Say how what was written is measured."""
+    oracle = next((row for row in result["methods"] if row["spec"] == ORACLE.key), None)
+    texts = "" if oracle is None else number(oracle["means"]["n_training"], 0)
+    judged = (
+        f"The oracle is a classifier tuned on all {texts} training texts, right on "
+        f"{percent(oracle['accuracy']['mean'])} of the test texts; intervals (95 %) are for other written texts. "
+        if oracle is not None and any(row["precision"] for row in draws)
+        else ""
+    )
+    return (
+        f"Counted over all seeds. {judged}Diversity is measured at equal length, so that a larger set is not more "
+        "diverse for being larger; the real texts are those that the model was not shown."
+    )
 
 
 def word_blocks(result: Row, draw: Row) -> Iterator[Block]:
@@ -83,13 +97,14 @@ def _draws_table(draws: Sequence[Row]) -> Table:
                 _pooled(precision, "before"),
                 _pooled(precision, "after"),
                 _pooled(precision, "relabelled"),
+                _pooled(precision, "after", "relabelled"),
                 *(number(_average([entry[key] for entry in kept]), digits) for key, digits in _DIVERSITY.values()),
             ]
         )
     real = [row["diversity"]["real"] for row in draws if "real" in row["diversity"]]
     if real:
         measures = [number(_average([entry[key] for entry in real]), digits) for key, digits in _DIVERSITY.values()]
-        rows.append(["real texts", *["\u2013"] * 7, *measures])
+        rows.append(["real texts", *["\u2013"] * 8, *measures])
     columns = [
         "draws",
         "written",
@@ -98,6 +113,7 @@ def _draws_table(draws: Sequence[Row]) -> Table:
         "right by the oracle, before the filter",
         "of those kept",
         "of those moved",
+        "of all that is used",
         *_DIVERSITY,
     ]
     return table("writing", columns, rows, "Each way of writing that was measured.")
@@ -107,9 +123,11 @@ def _share(draws: Sequence[Row], counted: str) -> str:
     return percent(sum(row[counted] for row in draws) / max(1, sum(row["n_judged"] for row in draws)))
 
 
-def _pooled(precision: Sequence[Row], when: str) -> str:
-    hits, total = (sum(row[when][key] for row in precision) for key in ("hits", "total"))
-    return f"{percent(hits / total)} ({hits:,} of {total:,})" if total else "\u2013"
+def _pooled(precision: Sequence[Row], *groups: str) -> str:
+    of_all = Share(*(sum(row[group][key] for row in precision for group in groups) for key in ("hits", "total")))
+    low, high = of_all.interval
+    counts = f"{of_all.hits:,} of {of_all.total:,}"
+    return f"{percent(of_all.value)} ({percent(low)} to {percent(high)}; {counts})" if of_all.total else "\u2013"
 
 
 def _precision(draws: Sequence[Row], labels: Sequence[str]) -> Table:

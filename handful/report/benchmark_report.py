@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,14 +10,13 @@ from itertools import chain
 from pathlib import Path
 
 from handful.errors import RunError
-from handful.evaluation.methods import OURS, method_of
+from handful.evaluation.methods import FULL, OURS, method_of
 from handful.evaluation.metrics import GUESSING
-from handful.evaluation.uncertainty import shown_mean, shown_p_value
 from handful.report.benchmark_answers import answer_sections
-from handful.report.benchmark_curves import accuracy_curve, diversity_curve, sizes_alone
-from handful.report.benchmark_draws import WORDS, WRITTEN, Row, word_blocks, written_blocks
-from handful.report.page import Fold, Page, Paragraph, Section, Sentences, Table, Verdict, table
-from handful.report.plots import Bar, bar_chart
+from handful.report.benchmark_curves import accuracy_curve, diversity_curve
+from handful.report.benchmark_draws import WORDS, Row, about_written, word_blocks, written_blocks
+from handful.report.benchmark_methods import method_blocks
+from handful.report.page import Fold, Page, Paragraph, Section, Sentences, Verdict
 from handful.report.render import render_page
 from handful.report.run_data import RunData, read_run
 from handful.report.run_report import recipe_table, tokens_written
@@ -78,7 +78,7 @@ def benchmark_page(data: BenchmarkData) -> Page:
     names = ", ".join(cut(result["task"], NAME_CHARS) for result in data.results)
     headlines = [_headline(result) for result in data.results]
     details = (*headlines[1:], *filter(None, map(_like_guessing, data.results)))
-    details = (*details, *filter(None, map(_with_more_data, data.results)))
+    details = (*details, *filter(None, (_with_more_data(data, result) for result in data.results)))
     sections = [section for result in data.results for section in _task_sections(data, result)]
     return Page(
         f"handful benchmark: {names}",
@@ -121,18 +121,32 @@ def _capital(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]
 
 
-def _with_more_data(result: Row) -> str:
-    """Say what more labelled examples would bring, where that was measured."""
-    methods = [(method_of(row["spec"]), row) for row in result["methods"]]
-    named = [f"{row['title']} {_mean(row)}" for method, row in methods if method.shots and not method.settings]
-    task = cut(result["task"], NAME_CHARS)
-    return f"{task}, with more labelled examples: {'; '.join(named)}." if named else ""
+def _with_more_data(data: BenchmarkData, result: Row) -> str:
+    """Say what more labelled examples would bring, where that was measured, beside ours on the same seeds."""
+    handful = data.identity["shots_per_label"]
+    found = []
+    for row in result["methods"]:
+        method = method_of(row["spec"])
+        shots = math.inf if method.shots == FULL else method.shots or 0
+        if not method.settings and handful is not None and shots > handful:
+            found.append((shots, f"{row['title']} {_mean(row)}{_beside_ours(row)}"))
+    named = "; ".join(said for _, said in sorted(found))
+    return f"{cut(result['task'], NAME_CHARS)}, with more labelled examples: {named}." if named else ""
+
+
+def _beside_ours(row: Row) -> str:
+    if row["gain_of_ours"] is None:
+        return ""
+    gain = row["gain_of_ours"]["mean"]
+    if not round(gain, 3):
+        return ", as often as ours on the same seeds"
+    return f", {number(100 * abs(gain), 1)} points {'behind' if gain > 0 else 'ahead of'} ours on the same seeds"
 
 
 def _mean(row: Row) -> str:
     accuracy = row["accuracy"]
-    seeds = ", one seed" if accuracy["n_seeds"] == 1 else ""
-    return f"{share(accuracy['mean'])} (95 % interval {share(accuracy['low'])} to {share(accuracy['high'])}{seeds})"
+    seeds = "one seed" if accuracy["n_seeds"] == 1 else plural(accuracy["n_seeds"], "seed")
+    return f"{share(accuracy['mean'])} (95 % interval {share(accuracy['low'])} to {share(accuracy['high'])}, {seeds})"
 
 
 def _task_sections(data: BenchmarkData, result: Row) -> Iterator[Section]:
@@ -141,89 +155,23 @@ def _task_sections(data: BenchmarkData, result: Row) -> Iterator[Section]:
     intro = (
         f"{plural(result['n_test'], 'test text')}, {plural(seeds, 'seed')}: each "
         f"{'draws its examples, ' * drawn}writes and trains anew. Mean ± standard deviation over the seeds; intervals "
-        f"are for other {'draws' if drawn else 'seeds'} and other such texts."
+        f"are for other {'draws' if drawn else 'seeds'} and other such texts, with one seed for texts alone."
     )
-    bars = [
-        Bar(row["title"], row["accuracy"]["mean"], row["accuracy"]["low"], row["accuracy"]["high"], row["spec"] == OURS)
-        for row in result["methods"]
-        if all(map(sizes_alone, method_of(row["spec"]).changes))
-    ]
-    yield Section(f"{name}: methods", intro, (bar_chart(bars, axis="accuracy"), _comparison(result), _further(result)))
+    yield Section(f"{name}: methods", intro, tuple(method_blocks(result)))
     if data.runs[result["task"]]:
         for section in answer_sections(data.runs[result["task"]]):
             yield replace(section, title=f"{name}: {section.title[:1].lower()}{section.title[1:]}")
-    curves = [
-        figure
-        for figure in (accuracy_curve(result, data.cells), diversity_curve(result, data.draws))
-        if figure is not None
-    ]
-    if curves:
-        yield Section(f"{name}: more data", "What more real or more written texts are worth.", tuple(curves))
+    accuracy, variety = accuracy_curve(result, data.cells), diversity_curve(result, data.draws)
+    if accuracy is not None:
+        yield Section(f"{name}: more data", "What more real or more written texts are worth.", (accuracy,))
+    if variety is not None:
+        yield Section(f"{name}: more texts", "How much that is new more texts of a label bring.", (variety,))
     draws = [row for row in data.draws if row["task"] == result["task"]]
     if draws:
-        yield Section(f"{name}: what was written", WRITTEN, tuple(written_blocks(result, draws)))
+        yield Section(f"{name}: what was written", about_written(result, draws), tuple(written_blocks(result, draws)))
     worded = next((row for row in draws if row["words"]), None)
     if worded is not None:
         yield Section(f"{name}: words", WORDS, tuple(word_blocks(result, worded)))
-
-
-_CALIBRATED = ("pool_accuracy", "test_accuracy")
-
-
-def _comparison(result: Row) -> Table:
-    rows = []
-    for row in result["methods"]:
-        gain = row["gain_of_ours"]
-        rows.append(
-            [
-                row["title"],
-                str(row["accuracy"]["n_seeds"]),
-                *(_mean_and_spread(row[name]) for name in ("accuracy", "macro_f1")),
-                "\u2013" if gain is None else _interval(gain),
-                *("\u2013" if row[name] is None else _mean_and_spread(row[name]) for name in _CALIBRATED),
-            ]
-        )
-    columns = [
-        "seeds",
-        "accuracy",
-        "macro-F1",
-        "ours less it, points",
-        "accuracy, prior from the pool",
-        "accuracy, prior from the test texts (transductive)",
-    ]
-    marked = [index for index, row in enumerate(result["methods"]) if row["spec"] == OURS]
-    return table("method", columns, rows, marked=marked)
-
-
-def _interval(gain: Row) -> str:
-    p_value = shown_p_value(gain["p_value"])
-    equals = "" if p_value.startswith("<") else "= "
-    return f"{points(gain['mean'])} ({points(gain['low'])} to {points(gain['high'])}), p {equals}{p_value}"
-
-
-def _mean_and_spread(interval: Row) -> str:
-    return shown_mean(interval["mean"], interval["sd"], interval["n_seeds"])
-
-
-def _further(result: Row) -> Table:
-    names = {
-        "n_training": ("trained on", 0),
-        "ece": ("ECE", 3),
-        "brier": ("Brier", 3),
-        "log_loss": ("log-loss", 3),
-        "prompt_tokens": ("prompt tokens", 0),
-        "ms_per_text": ("ms a text", 1),
-        "latency_p50_ms": ("one by one, p50 ms", 1),
-        "latency_p95_ms": ("p95 ms", 1),
-        "train_seconds": ("train s", 0),
-        "generate_seconds": ("write s", 0),
-        "peak_memory_mb": ("peak MB", 0),
-    }
-    rows = [
-        [row["title"], *(number(row["means"][key], digits) for key, (_, digits) in names.items())]
-        for row in result["methods"]
-    ]
-    return table("method", [title for title, _ in names.values()], rows, "Calibration and cost, means over the seeds.")
 
 
 def _cost(data: BenchmarkData) -> Section:
@@ -269,10 +217,13 @@ def _settings(data: BenchmarkData) -> Section:
         for package, version in row["versions"].items():
             versions.setdefault(package, set()).add(version)
     mixed = [f"{package} {' and '.join(sorted(found))}" for package, found in versions.items() if len(found) > 1]
+    instructions = sorted({name for row in data.cells for name in row.get("instructions", ())})
+    threads = sorted({str(row["threads"]) for row in data.cells if "threads" in row})
     text = (
         f"Model {quoted(str(identity['model']))}, recipe {quoted(str(identity['recipe']['name']))}, "
         f"{identity['shots_per_label'] or 'all'} examples per label.{arithmetic(identity)} "
-        f"Commits: {', '.join(commits) or 'not known'}. "
+        f"Commits: {', '.join(commits) or 'not known'}. Threads of a process: {' or '.join(threads) or 'not known'}; "
+        f"instructions of the CPU: {', '.join(instructions) or 'not known'}. "
         "Each draw is a run directory below runs/, with a report of its own by `handful report`."
     )
     if mixed:

@@ -29,7 +29,6 @@ _FILLED = 0.5
 _ASCENT, _DESCENT, _GAP = 0.78, 0.24, 3
 _MOST_WORDS = 40
 _WORD = 24
-_TABLE_WORDS = 20
 
 Box = tuple[float, float, float, float]
 
@@ -66,7 +65,7 @@ def word_cloud(counts: Mapping[str, int], *, title: str, colour: str = SERIES[0]
 
 
 def _cloud_figure(counts: Counter[str], title: str, colour: str) -> Figure:
-    top = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_TABLE_WORDS]
+    top = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_MOST_WORDS]
     numbers = table("word", ["count"], [[cut(word, 40), f"{count:,}"] for word, count in top])
     nothing = "" if counts else " (no words)"
     return Figure(word_cloud(counts, title=title, colour=colour), numbers, f"{title}{nothing}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from handful.evaluation.diversity import count_words, equal_length, fewest_texts, measure_diversity, unique_ngrams
-from handful.evaluation.words import WordDifference, content_counts, log_odds
+from handful.evaluation.words import CLEAR_Z, WordDifference, content_counts, log_odds
 from handful.report.clouds import cloud_pair
 from handful.report.page import Block, Figure, Fold, Section, table
 from handful.report.plots import Point, Series, line_chart
@@ -59,8 +59,8 @@ def words_section(data: RunData) -> Section | None:
 def _word_tables(data: RunData) -> list[Block]:
     written, real = content_counts(written_texts(data)), content_counts(real_texts(data))
     differences = log_odds(written, real)
-    more = [entry for entry in differences if entry.z > 0][:_WORDS]
-    less = [entry for entry in reversed(differences) if entry.z < 0][:_WORDS]
+    more = [entry for entry in differences if entry.z >= CLEAR_Z][:_WORDS]
+    less = [entry for entry in reversed(differences) if entry.z <= -CLEAR_Z][:_WORDS]
     return [
         _word_table(more, "Words the model uses more than real texts do"),
         _word_table(less, "Words real texts use more"),

@@ -11,24 +11,35 @@ from handful.benchmark.benchmark import run_benchmark
 from handful.benchmark.plan import BenchmarkPlan
 from handful.errors import RunError
 from handful.evaluation.methods import methods_of
+from handful.records import Example
 from handful.report.benchmark_answers import answer_sections, pooled
 from handful.report.benchmark_report import BenchmarkData, benchmark_page, read_benchmark, write_benchmark_report
-from handful.report.page import Figure, Figures, Page
+from handful.report.page import Figure, Figures, Page, Table
 from handful.report.render import render_page
 from handful.run import open_run
+from handful.task import Task
 from tests.toys import Listener, RecordingEngine, small_recipe, two_label_task
 
 METHODS = (
-    "zero_shot,lora_real:1,lora_real:2,lora_real,lora_real:full@2,lora_synthetic,lora_synthetic[first=2,30],lora_synthetic[first=3,30],"
-    "lora_synthetic[generate.temperature=0.5]"
+    "zero_shot,lora_real:1,lora_real:2@1,lora_real,lora_real:full@2,lora_synthetic,lora_synthetic[first=2,30],lora_synthetic[first=3,30],"
+    "lora_synthetic[generate.temperature=0.5],lora_synthetic[generate.top_k=9]@1"
 )
+
+
+def films_with_more() -> Task:
+    """Films with as many real texts as are written at most."""
+    task = two_label_task()
+    more = [
+        Example(f"{text} {n}", label) for n in range(40) for text, label in (("a warm one", "good"), ("dull", "bad"))
+    ]
+    return dataclasses.replace(task, examples=(*task.examples, *more))
 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("benchmark") / "bench"
     plan = BenchmarkPlan(
-        tasks=(two_label_task(),),
+        tasks=(films_with_more(),),
         methods=methods_of(METHODS),
         seeds=(0, 1),
         recipe=small_recipe(),
@@ -55,6 +66,7 @@ def test_the_page_has_every_figure_of_the_paper(directory: Path) -> None:
         "films: what was written, and what was kept",
         "films: labels the filter takes for one another",
         "films: more data",
+        "films: more texts",
         "films: what was written",
         "films: words",
         "What it cost",
@@ -62,7 +74,7 @@ def test_the_page_has_every_figure_of_the_paper(directory: Path) -> None:
         "What was run",
     ]
     by_title = {section.title: section.blocks for section in page.sections}
-    accuracy, diversity = by_title["films: more data"]
+    (accuracy,), (diversity,) = by_title["films: more data"], by_title["films: more texts"]
     assert isinstance(accuracy, Figure)
     assert isinstance(diversity, Figure)
     sizes = {(row[0], row[1]) for row in accuracy.table.rows}
@@ -74,7 +86,7 @@ def test_the_page_has_every_figure_of_the_paper(directory: Path) -> None:
     assert [row[1] for row in diversity.table.rows if row[0] == "written and kept"] == ["4", "10", "25", "30"]
     assert {row[0] for row in diversity.table.rows} == {"real", "written and kept"}
     for draw in read_benchmark(directory).draws:
-        assert all(point["kept"] > 0 and point["real"] > 0 for point in draw["growth"])
+        assert all(point["kept"] > 0 and point.get("real", 1) > 0 for point in draw["growth"])
     clouds = [block for block in by_title["films: words"] if isinstance(block, Figures)]
     assert len(clouds) == 2
 
@@ -142,8 +154,8 @@ def test_what_needs_no_text_is_said_where_nothing_is_better(directory: Path) -> 
     assert result["chance"] == pytest.approx(2 / 3)  # two of the three test texts are bad
     said = [sentence for sentence in benchmark_page(data).verdict.details if "commonest label" in sentence]
     assert len(said) == 1
-    low = {**result, "chance": 0.0}
-    page = benchmark_page(dataclasses.replace(data, results=[low]))
+    better = [{**row, "accuracy": {**row["accuracy"], "low": 0.7}} for row in result["methods"]]
+    page = benchmark_page(dataclasses.replace(data, results=[{**result, "methods": better}]))
     assert not any("commonest" in sentence for sentence in page.verdict.details)
 
 
@@ -186,10 +198,49 @@ def test_what_needs_more_examples_or_is_a_part_of_ours_is_no_rival(directory: Pa
     for row in methods:
         better = row["spec"] in {"lora_real:full", "lora_real:2", "lora_synthetic[generate.temperature=0.5]"}
         row["accuracy"] = {**row["accuracy"], "mean": 0.9 if better else 0.5}
+        row["gain_of_ours"] = {"mean": -0.4 if better else 0.0, "low": -0.5, "high": 0.5, "p_value": 0.1}
     page = benchmark_page(dataclasses.replace(data, results=[{**result, "methods": methods}]))
     assert "0.900" not in page.verdict.headline
-    assert page.verdict.details[-1].startswith("films, with more labelled examples: LoRA-1 0.500")
-    assert "LoRA-full 0.900" in page.verdict.details[-1]
+    said = page.verdict.details[-1]
+    assert said.startswith("films, with more labelled examples: LoRA-full 0.900 (95 % interval ")
+    assert said.endswith(", 2 seeds), 40.0 points ahead of ours on the same seeds.")
+    for row in methods:  # of three examples a label, one and two are fewer
+        row["gain_of_ours"] = {**row["gain_of_ours"], "mean": 0.0}
+    page = benchmark_page(dataclasses.replace(data, results=[{**result, "methods": methods}]))
+    assert page.verdict.details[-1].endswith("as often as ours on the same seeds.")
+
+
+def test_what_was_measured_with_fewer_seeds_does_not_look_surer_or_better(directory: Path) -> None:
+    (section,) = (s for s in benchmark_page(read_benchmark(directory)).sections if s.title == "films: methods")
+    chart, methods, settings, cost = section.blocks
+    assert isinstance(chart, Figure)
+    assert isinstance(methods, Table)
+    assert isinstance(settings, Table)
+    assert isinstance(cost, Table)
+    names = [row[0] for row in chart.table.rows]
+    assert [name for name in names if "seed" in name] == ["LoRA-2 (1 seed)"]
+    # What is no method but a setting stands in a table of its own, and is in no chart.
+    assert [row[0] for row in settings.rows] == [
+        "ours (3 + 5), generate.temperature=0.5",
+        "ours (3 + 5), generate.top_k=9",
+    ]
+    assert not any("generate" in name for name in (*names, *(row[0] for row in methods.rows)))
+    gains = {row[0]: row[4] for row in (*methods.rows, *settings.rows)}
+    for name, gain in gains.items():
+        one = name in {"LoRA-2", "ours (3 + 5), generate.top_k=9"}
+        assert ("one seed; for other texts alone" in gain) == one
+        assert (", p " in gain) == (not one and name != "ours (3 + 5)")
+    assert len(cost.rows) == len(methods.rows) + len(settings.rows)
+
+
+def test_a_peer_is_not_said_to_need_the_memory_of_the_model_that_was_loaded_before(tmp_path: Path) -> None:
+    methods = methods_of("zero_shot,tfidf")
+    plan = BenchmarkPlan((two_label_task(),), methods, (0,), small_recipe(), RecordingEngine(), 3)
+    with open_run(tmp_path / "bench", {"identity": plan.identity(), "environment": {}}) as run:
+        (result,) = run_benchmark(plan, run, Listener())
+    llm, tfidf = (summary.means["peak_memory_mb"] for summary in result.summaries)
+    assert llm
+    assert tfidf is None
 
 
 def test_the_answers_of_all_seeds_are_taken_together(directory: Path) -> None:

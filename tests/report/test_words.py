@@ -4,7 +4,7 @@ import dataclasses
 
 from handful.report.page import Figure, Figures, Fold, Table
 from handful.report.words import diversity_section, real_texts, words_section, written_texts
-from tests.report.samples import many_films, run_data
+from tests.report.samples import films, many_films, run_data
 
 
 def test_texts_of_a_label() -> None:
@@ -20,17 +20,19 @@ def test_texts_of_a_label() -> None:
 
 
 def test_clouds_and_words() -> None:
-    section = words_section(run_data())
+    data = run_data(films(n_test=200))
+    section = words_section(dataclasses.replace(data, training=[*data.training] * 10))
     assert section is not None
     clouds, _, more, less = section.blocks
     assert isinstance(clouds, Figures)
     assert [figure.caption for figure in clouds.figures] == ["good: real texts", "good: written texts"]
-    assert ("lovely", "12") in clouds.figures[0].table.rows
+    assert ("lovely", "102") in clouds.figures[0].table.rows
     assert isinstance(more, Table)
     assert isinstance(less, Table)
     assert "written" in {row[0] for row in more.rows}
     assert {row[0] for row in less.rows} >= {"lovely", "dull", "test"}
-    assert "4 examples and 20 test texts" in section.intro
+    assert all(abs(float(row[2].replace("\u2212", "-"))) >= 1.96 for row in (*more.rows, *less.rows))
+    assert "4 examples and 200 test texts" in section.intro
 
 
 def test_of_many_labels_most_clouds_are_folded() -> None:
