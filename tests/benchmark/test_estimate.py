@@ -81,9 +81,9 @@ def test_the_advice_says_when_it_will_not_help_and_when_that_is_not_known() -> N
 def test_the_best_of_four_guesses_is_not_taken_for_more_than_a_guess() -> None:
     shares = Share(8, 24), Share(5, 24)  # eight of one guess would be too many: Wilson's lower end is 0.18
     methods = tuple(MethodEstimate(name, name, *shares) for name in ("in_context", "lora_real"))
-    assert shares[0].interval[0] > 1 / 6
-    assert "too few to say" in " ".join(Estimate(4, 24, 1 / 6, methods, {}, ()).advice())
-    assert "too few to say" not in " ".join(Estimate(4, 24, 1 / 6, methods[:1], {}, ()).advice())
+    assert shares[0].interval[0] > 0.155
+    assert "too few to say" in " ".join(Estimate(4, 24, 0.155, methods, {}, ()).advice())
+    assert "too few to say" not in " ".join(Estimate(4, 24, 0.155, methods[:1], {}, ()).advice())
 
 
 def test_examples_that_do_not_fit_one_prompt_leave_the_other_methods(tmp_path: Path) -> None:
