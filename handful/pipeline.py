@@ -60,7 +60,7 @@ def run_pipeline(job: Job, run: Run, *, until: Stage = "evaluate", progress: Pro
         HandfulError: Anything a user can mend; what was finished before stays.
         Interrupted: The progress asked to stop.
     """
-    job.task.require_shots(job.recipe.filter.least_shots)
+    job.task.require_shots(job.recipe.least_shots)
     progress = progress or Silent()
     run.publish_json("task", job.task.to_dict())
     written = write_and_check(job, run, progress)
@@ -80,12 +80,16 @@ def run_pipeline(job: Job, run: Run, *, until: Stage = "evaluate", progress: Pro
 
 
 def write_and_check(job: Job, run: Run, progress: Progress) -> Written:
-    """Generate and filter in turn until every label has N examples or its budget is spent.
+    """Generate and filter in turn until every label has N examples or its budget is spent; with N = 0, nothing.
 
     Raises:
         RunError: Not one candidate was kept.
         PromptTooLongError: The model cannot read the judges' prompts; nothing is written then.
     """
+    if not job.recipe.generate.synthetic_per_label:
+        run.publish("candidates", [])
+        run.publish("verdicts", [])
+        return Written([], {}, [], [])
     candidates: list[Candidate] = []
     scores: list[LabelScores] = []
     rejected: Mapping[str, str] = {}

@@ -184,7 +184,7 @@ def _tokens(segments: Sequence[Segment], recipe: Recipe) -> float:
 def _judge_tuning(task: Task, recipe: Recipe, trie: LabelTrie) -> tuple[int, float]:
     """Return the steps of all judges' tuning, and the tokens of one."""
     settings = recipe.filter
-    if settings.judge == "in_context":
+    if settings.judge == "in_context" or not recipe.generate.synthetic_per_label:
         return 0, 0.0
     first = episode(task, 0, 0)
     asked = [Segment(row.text, is_example=True) for row in first.rows]

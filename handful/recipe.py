@@ -51,7 +51,7 @@ class GenerateRecipe:
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT_KEYS
     synthetic_per_label: int = 72
-    """N: how many synthetic examples each label should get; the paper has 21."""
+    """N: how many synthetic examples each label should get; the paper has 21. 0 tunes on the real ones alone."""
     synthetic_in_all: int | None = 1600
     """Less than N where a task's labels would get more than this together, or where texts are long; null, as when N is
     given, is no limit. See `fit_recipe`."""
@@ -89,7 +89,7 @@ class GenerateRecipe:
 
     def __post_init__(self) -> None:
         n = self.synthetic_per_label
-        _require(1 <= n <= _MOST_TEXTS, f"generate.synthetic_per_label must be 1 to {_MOST_TEXTS:,}", n)
+        _require(0 <= n <= _MOST_TEXTS, f"generate.synthetic_per_label must be 0 to {_MOST_TEXTS:,}", n)
         _require(self.temperature > 0, "generate.temperature must be above 0", self.temperature)
         _require(self.top_k >= 0, "generate.top_k must be 0 or more", self.top_k)
         _require_at_least(1, self, "generate", "num_beams", "attribute_values", "batch_size", "max_rounds")
@@ -254,6 +254,11 @@ class Recipe:
     filter: FilterRecipe = field(default_factory=FilterRecipe)
     train: TrainRecipe = field(default_factory=TrainRecipe)
     classify: ClassifyRecipe = field(default_factory=ClassifyRecipe)
+
+    @property
+    def least_shots(self) -> int:
+        """Real examples per label that are needed: the judges' halves, if there is anything to judge."""
+        return self.filter.least_shots if self.generate.synthetic_per_label else 1
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as nested mappings, for the manifest."""

@@ -124,7 +124,7 @@ def _with_lora(loaded: LoadedModel, plan: TrainingPlan) -> Any:
 
 def _attention_modules(model: Any) -> list[str]:
     """Return the query and value projections, LoRA's usual places (Hu et al. 2021, section 4.2), as named here."""
-    names = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    names = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if _is_linear(module)}
     for known in (["q_proj", "v_proj"], ["query_key_value"], ["c_attn"], ["qkv_proj"], ["Wqkv"]):
         if names.issuperset(known):
             return known

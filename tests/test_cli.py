@@ -270,6 +270,36 @@ def test_labels_that_would_get_too_many_texts_together_get_fewer() -> None:
     assert handful("run", "task.yaml", *SCRIPTED, "--set", "generate.synthetic_per_label=10").code == 0
 
 
+def test_the_examples_alone_can_be_learnt() -> None:
+    alone = ["--set", "generate.synthetic_per_label=0"]
+    checked = handful("check", "task.yaml", *alone)
+    assert "  write    nothing: your examples alone are learnt\n" in checked.out
+    assert "on up to 8 examples" in checked.out
+    result = handful("run", "task.yaml", *SCRIPTED, *alone)
+    assert result.code == 0, result.err
+    assert "judge" not in result.out + result.err
+    assert [line for line in result.out.splitlines() if "LoRA-4" in line or "ours" in line] != []
+    rows = json.loads(Path("run/results.json").read_text())["methods"]
+    assert [row["title"] for row in rows] == ["0-shot", "ICL-4", "LoRA-4"]
+    training = [json.loads(line) for line in Path("run/training.jsonl").read_text().splitlines()]
+    assert {row["source"] for row in training} == {"real"}
+    assert len(training) == 8
+    page = Path("run/report.html").read_text()
+    assert "LoRA-4" in page
+    assert "the examples alone are learnt" in page
+    assert "What was written" not in page
+    for command in (["status", "run"], ["report", "run"], ["predict", "run", "examples.jsonl"], ["audit", "run"]):
+        done = handful(*command)
+        assert done.code == 0, done.err
+    again = handful("run", "task.yaml", *SCRIPTED, *alone)
+    assert again.code == 0, again.err
+
+
+def test_one_example_of_a_label_can_be_learnt_alone() -> None:
+    result = handful("run", "task.yaml", *SCRIPTED, "--shots-per-label", "1", "--set", "generate.synthetic_per_label=0")
+    assert result.code == 0, result.err
+
+
 def test_check_needs_no_model_and_writes_nothing() -> None:
     before = sorted(Path().rglob("*"))
     assert handful("check", "task.yaml", "--recipe", "paper").code == 0

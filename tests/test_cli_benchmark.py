@@ -125,3 +125,10 @@ def test_more_folds_than_examples_are_refused() -> None:
     result = handful("estimate", "task.yaml", "--model", "scripted", "--folds", "5")
     assert result.code == 2
     assert "at least 5" in result.err
+
+
+def test_ours_without_written_texts_is_called_what_it_is() -> None:
+    methods = "lora_real,lora_synthetic[generate.synthetic_per_label=0]"
+    result = handful("benchmark", "task.yaml", *SCRIPTED, "--methods", methods)
+    assert result.code == 2
+    assert "has no written texts: N is 0. Write lora_real for the examples alone." in result.err

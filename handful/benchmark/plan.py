@@ -50,10 +50,7 @@ class BenchmarkPlan:
         if next(self.cells(), None) is None:
             mend = "A whole training set is measured with seed 0 alone, method@3 with seeds 0 to 2."
             raise RecipeError("no method is measured with these seeds", where="--seeds", mend=mend)
-        for method in self.methods:
-            if method.peer is not None:
-                check_peer(method.peer, self.encoder)
-        filters = [change_recipe(self.recipe, method.changes).filter for method in self.methods]
+        filters = [recipe.filter for recipe in self._checked_recipes()]
         strictest = max(filters, key=lambda recipe: recipe.least_shots)
         least, otherwise = strictest.least_shots, f"judge without halves: {strictest.one_shot_settings}."
         for task in self.tasks:
@@ -74,6 +71,18 @@ class BenchmarkPlan:
                 if shots > most:
                     message = f"no label has {shots} examples, the most is {most}"
                     raise TaskError(message, where=task.source or task.name, mend="Leave that method out.")
+
+    def _checked_recipes(self) -> list[Recipe]:
+        """Return the recipe of every method, or raise a HandfulError."""
+        recipes = []
+        for method in self.methods:
+            if method.peer is not None:
+                check_peer(method.peer, self.encoder)
+            recipes.append(change_recipe(self.recipe, method.changes))
+            if method.trained_on == "real_and_synthetic" and not recipes[-1].generate.synthetic_per_label:
+                mend = "Write lora_real for the examples alone."
+                raise RecipeError(f"{method.key} has no written texts: N is 0", where="--methods", mend=mend)
+        return recipes
 
     def identity(self) -> dict[str, Any]:
         """Return what a benchmark directory is compared by; methods, seeds and tasks may be added to it later."""

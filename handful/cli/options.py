@@ -83,7 +83,7 @@ class TaskOptions(RecipeOptions):
         if self.test_limit is not None:
             task = limit_test(task, self.test_limit)
         try:
-            task.require_shots(recipe.filter.least_shots)
+            task.require_shots(recipe.least_shots)
         except TaskError as error:
             why = (
                 f"Recipe {recipe.name!r} shows its judge half of a label's examples at a time; with one example per "

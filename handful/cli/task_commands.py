@@ -123,8 +123,11 @@ def _show_plan(plan: Plan, recipe: Recipe, asked: Recipe, n_labels: int) -> None
         why = "texts are long" if most is None or n < most // n_labels else f"{most:,} in all"
         say(f"  N        {n} for each label, not {usual}: {why}")
         say("           (generate.synthetic_in_all; --set generate.synthetic_per_label=... is not held to it)")
-    say(f"  write    {plan.candidates:,} texts from {plan.prompts:,} prompts in round 1")
-    say(f"           (about {plan.prompt_tokens:,} tokens a prompt, {plan.written_tokens:,} written tokens)")
+    if n:
+        say(f"  write    {plan.candidates:,} texts from {plan.prompts:,} prompts in round 1")
+        say(f"           (about {plan.prompt_tokens:,} tokens a prompt, {plan.written_tokens:,} written tokens)")
+    else:
+        say("  write    nothing: your examples alone are learnt")
     if plan.most_candidates > plan.candidates:
         say(f"           and what is missing in later ones, up to {plan.most_candidates:,} in all")
     say(f"  train    {plan.training_steps:,} steps on up to {plan.training_examples:,} examples")

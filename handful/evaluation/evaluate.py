@@ -41,6 +41,8 @@ def evaluate_methods(job: Job, pool: Sequence[str], run: Run, progress: Progress
     gold = [example.label for example in task.test or ()]
     rows = []
     for method in RUN_METHODS:
+        if method.trained_on == "real" and not job.recipe.generate.synthetic_per_label:
+            continue  # it is what was tuned
         stop_if_asked(progress)
         try:
             saved = _scored(method, job, pool, run, progress)

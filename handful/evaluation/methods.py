@@ -81,7 +81,8 @@ class Method:
         if self.first_synthetic is not None:
             changed.insert(0, f"of {_either(synthetic_per_label)}")
         taken = {min(n, self.first_synthetic or n) for n in synthetic_per_label}
-        title = self.title.format(k=own, n=_either(taken), encoder=PurePath(encoder or "MiniLM").name)
+        base = self.title if any(taken) or self.name != OURS else METHODS["lora_real"].title
+        title = base.format(k=own, n=_either(taken), encoder=PurePath(encoder or "MiniLM").name)
         return title + (f", {', '.join(changed)}" if changed else "")
 
 

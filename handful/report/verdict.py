@@ -73,6 +73,8 @@ def _unmeasured(data: RunData) -> Verdict:
 def _written(data: RunData) -> str:
     judged = data.judged
     kept = [(candidate, verdict) for candidate, verdict in judged if verdict.decision != "rejected"]
+    if not data.recipe["generate"]["synthetic_per_label"]:
+        return "No text was written: the examples alone are learnt."
     if not judged:
         return "No text was written yet."
     moved = sum(verdict.decision == "relabelled" for _, verdict in kept)

@@ -38,8 +38,10 @@ _OVERLAPS = 6
 Judged = Sequence[tuple[Candidate, Verdict]]
 
 
-def written_section(data: RunData) -> Section:
+def written_section(data: RunData) -> Section | None:
     """Count what was kept for each label and why the rest was not, with examples to read."""
+    if not data.candidates:
+        return None
     judged = data.judged
     examples = [_examples(data, label) for label in data.labels[:_SHOWN_LABELS]]
     blocks: tuple[Block, ...] = (_counts(data, judged), _reasons(data, judged), *examples)

@@ -100,6 +100,13 @@ def test_the_first_loss_is_that_of_the_models_own_scores(directory: Path) -> Non
     assert heard == pytest.approx([expected], rel=1e-3)
 
 
+def test_the_attention_alone_can_be_tuned_as_in_the_paper(directory: Path) -> None:
+    plan = plan_of(batch_size=5, epochs=1, lora_target_modules="attention")
+    files = train_adapter(load_model(str(directory), device="cpu"), plan, checkpoints=MemoryStore())
+    tuned = set(json.loads(files["adapter_config.json"])["target_modules"])
+    assert tuned in ({"q_proj", "v_proj"}, {"c_attn"})
+
+
 def test_logits_made_in_an_unknown_way_are_refused(tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = load_model(str(tiny_model_dir), device="cpu")
     check_head(loaded.model, "tiny")

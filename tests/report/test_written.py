@@ -5,14 +5,24 @@ import dataclasses
 from handful.filter import decide
 from handful.recipe import FilterRecipe
 from handful.records import Candidate, LabelScores, Verdict
-from handful.report.page import Chip, Figure, Fold, Paragraph, Table, TextList
+from handful.report.page import Block, Chip, Figure, Fold, Paragraph, Table, TextList
 from handful.report.run_data import RunData
 from handful.report.written import REASONS, overlap_section, written_section
 from tests.report.samples import films, run_data
 
 
+def blocks_of(data: RunData) -> tuple[Block, ...]:
+    section = written_section(data)
+    assert section is not None
+    return section.blocks
+
+
+def test_where_nothing_was_written_there_is_nothing_to_tell() -> None:
+    assert written_section(dataclasses.replace(run_data(), candidates=(), verdicts=())) is None
+
+
 def test_counts_per_label() -> None:
-    made = written_section(run_data()).blocks[0]
+    made = blocks_of(run_data())[0]
     assert isinstance(made, Table)
     assert made.rows == (
         ("good", "2", "10", "6", "1", "1", "3", "60\u00a0%", "7"),
@@ -21,7 +31,7 @@ def test_counts_per_label() -> None:
 
 
 def test_reasons_in_words() -> None:
-    made = written_section(run_data()).blocks[1]
+    made = blocks_of(run_data())[1]
     assert isinstance(made, Table)
     assert [column.title for column in made.columns] == ["why", "texts", "good", "bad"]
     assert made.rows[0] == (REASONS["agrees"], "12", "6", "6")
@@ -45,7 +55,7 @@ def test_every_reason_of_the_filter_has_words() -> None:
 
 
 def test_examples_to_read() -> None:
-    fold = written_section(run_data()).blocks[2]
+    fold = blocks_of(run_data())[2]
     assert isinstance(fold, Fold)
     assert fold.title == "good: 6 kept, 1 moved, 3 rejected"
     real, kept, moved, rejected, screened = fold.blocks
@@ -73,7 +83,7 @@ def test_many_labels_are_not_all_listed() -> None:
     candidates = [Candidate(str(i), f"text {i}", name, 0, "p") for i, name in enumerate(names)]
     verdicts = [Verdict(str(i), "kept", "agrees", name, (0.1,) * 30) for i, name in enumerate(names)]
     many = RunData(**{**vars(data), "task": task, "candidates": candidates, "verdicts": verdicts, "training": ()})
-    blocks = written_section(many).blocks
+    blocks = blocks_of(many)
     assert sum(isinstance(block, Fold) for block in blocks) == 12
     assert blocks[-1] == Paragraph("Texts of the first 12 of 30 labels; verdicts.jsonl has all.")
     section = overlap_section(many)
