@@ -1,1 +1,1 @@
-"""How recipes are chosen: on development texts, never on test sets."""
+"""How recipes are chosen, on development texts, and what is measured on the test sets."""

@@ -1,5 +1,7 @@
 #!/bin/sh
-# Accuracy on one of the paper's sets as benchmarks/results has it: sh benchmarks/accuracy/measure.sh TASK FOLDER
+# Accuracy on one of the paper's sets: sh benchmarks/accuracy/measure.sh TASK FOLDER
+# What is in benchmarks/results was measured with ARGUMENTS="--precision bfloat16"; of TREC with the METHODS that
+# docs/experiments.md names.
 # Two processes with a thread each share the seeds. Killed, the same command goes on. METHODS and ARGUMENTS (--set ...,
 # --precision ...) change what is measured; PYTHON is the interpreter, HANDFUL_DATA names the folder of the sets.
 # At the end: python -m benchmarks.accuracy.publish FOLDER/all

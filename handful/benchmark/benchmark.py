@@ -37,9 +37,9 @@ class TaskResults:
 def run_benchmark(plan: BenchmarkPlan, run: Run, progress: Progress, *, force: bool = False) -> list[TaskResults]:
     """Measure every cell of a plan that the benchmark directory does not have, and publish what came out.
 
-    Publishes `cells.jsonl` (a line per cell with all that is needed to repeat it), `draws.jsonl` (what was written for
-    each draw, and how good it is), `accuracy.csv`, `tables.md` and `results.json`, as far as it is, after every draw.
-    Each draw of examples is a run directory of its own, below `runs/`.
+    Publishes `cells.jsonl` (a line per cell with all that is needed to repeat it), `accuracy.csv`, `tables.md` and
+    `results.json` after every draw, as far as it is, and at the end `draws.jsonl` (what was written for each draw, and
+    how good it is). Each draw of examples is a run directory of its own, below `runs/`.
 
     Args:
         plan: What is measured.

@@ -42,7 +42,8 @@ class PredictOptions:
         Path | None, typer.Option("--output", "-o", help="CSV, TSV or JSONL by its ending (default: stdout).")
     ] = None
     input_format: Annotated[
-        InputFormat | None, typer.Option("--format", help="How the input is written (default: by its ending).")
+        InputFormat | None,
+        typer.Option("--format", help="How the input is written (default: by its ending, else by its first line)."),
     ] = None
     output_format: Annotated[
         OutputChoice | None, typer.Option(help="How predictions are written (default: by the ending; else jsonl).")

@@ -122,7 +122,7 @@ def _show_plan(plan: Plan, recipe: Recipe, asked: Recipe, n_labels: int) -> None
     if n < usual:
         why = "texts are long" if most is None or n < most // n_labels else f"{most:,} in all"
         say(f"  N        {n} for each label, not {usual}: {why}")
-        say("           (generate.synthetic_in_all; --set generate.synthetic_per_label=... is not held to it)")
+        say("           (--set generate.synthetic_per_label=... is not held to it)")
     if n:
         say(f"  write    {plan.candidates:,} texts from {plan.prompts:,} prompts in round 1")
         say(f"           (about {plan.prompt_tokens:,} tokens a prompt, {plan.written_tokens:,} written tokens)")
