@@ -127,13 +127,8 @@ def _summary(
         pool_accuracy=_spread([cell.score.accuracy for cell in _by_seed(cells, method.key, "pool").values()]),
         test_accuracy=_spread([cell.score.accuracy for cell in _by_seed(cells, method.key, "test").values()]),
         gain_of_ours=gain,
-        means={name: _mean([getattr(score, name) for score in scores]) for name in _MEANS} | _unknown(method),
+        means={name: _mean([getattr(score, name) for score in scores]) for name in _MEANS},
     )
-
-
-def _unknown(method: Method) -> dict[str, None]:
-    """Return the means that say nothing of a method: the process still holds the LLM that other methods loaded."""
-    return {} if method.peer in {None, "llm_probe"} else {"peak_memory_mb": None}
 
 
 def _spread(values: Sequence[float]) -> Spread | None:

@@ -104,7 +104,10 @@ def _further(methods: Sequence[Row]) -> Table:
         "generate_seconds": ("write s", 0),
         "peak_memory_mb": ("peak MB", 0),
     }
-    rows = [
-        [row["title"], *(number(row["means"][key], digits) for key, (_, digits) in names.items())] for row in methods
-    ]
+    rows = []
+    for row in methods:
+        means = dict(row["means"])
+        if method_of(row["spec"]).peer not in {None, "llm_probe"}:
+            means["peak_memory_mb"] = None  # the process still holds the LLM that other methods loaded
+        rows.append([row["title"], *(number(means[key], digits) for key, (_, digits) in names.items())])
     return table("method", [title for title, _ in names.values()], rows, _FURTHER)
