@@ -77,7 +77,7 @@ def test_events_for_programs() -> None:
     [
         (("--methods", "lora_syntetic"), "Did you mean 'lora_synthetic'?"),
         (("--methods", "lora_real:25"), "no label has 25 examples, the most is 4"),
-        (("--shots-per-label", "5"), "at least 5"),
+        (("--shots-per-label", "5"), "no label has 5 examples, the most is 4. Ask for fewer"),
         (("--seeds", "0"), "'0' are no seeds"),
         (("--seeds", "3-2"), "'3-2' are no seeds"),
         (("--seeds", "0-999999999"), "1 to 1,000"),
@@ -132,3 +132,19 @@ def test_ours_without_written_texts_is_called_what_it_is() -> None:
     result = handful("benchmark", "task.yaml", *SCRIPTED, "--methods", methods)
     assert result.code == 2
     assert "has no written texts: N is 0. Write lora_real for the examples alone." in result.err
+
+
+def test_a_label_with_fewer_examples_than_are_drawn_gives_all_it_has_and_is_named() -> None:
+    write_task(
+        Path(), examples={"red": [f"red thing {i}" for i in range(4)], "blue": ["blue one", "blue sky", "blue sea"]}
+    )
+    result = handful(
+        "benchmark", "task.yaml", *SCRIPTED, "--shots-per-label", "4", "--methods", "lora_real,lora_synthetic"
+    )
+    assert result.code == 0, result.err
+    cells = [json.loads(line) for line in Path("bench/cells.jsonl").read_text().splitlines()]
+    assert {cell["n_training"] for cell in cells if cell["method"] == "lora_real"} == {7}
+    assert (
+        "there are fewer than 4 examples of some labels, all of them are used: 3 of &#39;blue&#39;"
+        in Path("bench/report.html").read_text()
+    )

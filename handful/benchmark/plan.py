@@ -65,12 +65,14 @@ class BenchmarkPlan:
             if self.shots_per_label is not None and self.shots_per_label < least:
                 mend = f"Draw more, or {otherwise}"
                 raise TaskError(f"the judges need {least} examples per label", where="--shots-per-label", mend=mend)
-            task.require_shots(self.shots_per_label or least)
-            for shots in sorted({method.shots for method in self.methods if isinstance(method.shots, int)}):
+            task.require_shots(least)
+            asked = {method.shots for method in self.methods if isinstance(method.shots, int)}
+            for shots in sorted({self.shots_per_label or least, *asked}):
                 most = max(len(task.examples_of(label)) for label in task.label_names)
                 if shots > most:
                     message = f"no label has {shots} examples, the most is {most}"
-                    raise TaskError(message, where=task.source or task.name, mend="Leave that method out.")
+                    mend = "Leave that method out." if shots in asked else "Ask for fewer with --shots-per-label."
+                    raise TaskError(message, where=task.source or task.name, mend=mend)
 
     def _checked_recipes(self) -> list[Recipe]:
         """Return the recipe of every method, or raise a HandfulError."""
@@ -167,7 +169,7 @@ class Cell:
         return Job(task, self.recipe, self.seed, self.plan.engine)
 
     def _drawn(self, shots: int | None) -> Task:
-        return self.task if shots is None else self.task.sample(shots, self.seed)
+        return self.task if shots is None else self._at_most(shots)
 
     def _at_most(self, shots: int) -> Task:
         """Return the task with so many examples of each label; rare labels give all they have."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from handful.cli.options import (
     RecipeOptions,
     limit_test,
     named_task,
+    rare_labels,
     require_handful,
     takes,
 )
@@ -94,6 +96,8 @@ class BenchmarkOptions(RecipeOptions, ModelOptions):
         task = named_task(name, self.data)
         if shots is None:
             require_handful(task)
+        else:
+            task = dataclasses.replace(task, warnings=(*task.warnings, *rare_labels(task, shots)))
         return task if self.test_limit is None else limit_test(task, self.test_limit)
 
 
@@ -134,6 +138,9 @@ def _benchmark(options: BenchmarkOptions) -> None:
         watching(stop, as_json=options.as_json) as watch,
         open_run(options.output, manifest, force=options.force) as run,
     ):
+        for task in plan.tasks:
+            for warning in task.warnings:
+                watch.warn(f"{task.name}: {warning}")
         results = run_benchmark(plan, run, watch, force=options.force)
         report = report_at_the_end(run, watch)
     if options.as_json:

@@ -210,12 +210,18 @@ def _drawn(options: TaskOptions, task: Task) -> Task:
 
 def _sampled(task: Task, shots: int, seed: int) -> Task:
     """Draw so many examples of each label; where some label has as many, a rarer one gives all it has."""
+    warnings = rare_labels(task, shots)
+    drawn = task.sample(shots, seed, at_most=bool(warnings))
+    return dataclasses.replace(drawn, warnings=(*drawn.warnings, *warnings))
+
+
+def rare_labels(task: Task, shots: int) -> tuple[str, ...]:
+    """Return a warning that names the labels with fewer examples than are drawn; none where no label has as many."""
     counts = Counter(example.label for example in task.examples)
-    fewer = [name for name in task.label_names if counts[name] < shots]
-    drawn = task.sample(shots, seed, at_most=len(fewer) < len(counts))
-    told = [f"{counts[name]} of {name!r}" for name in fewer]
-    warning = f"there are fewer than {shots} examples of some labels, all of them are used: {', '.join(told)}"
-    return dataclasses.replace(drawn, warnings=(*drawn.warnings, warning)) if fewer else drawn
+    fewer = [f"{counts[name]} of {name!r}" for name in task.label_names if counts[name] < shots]
+    if not 0 < len(fewer) < len(task.label_names):
+        return ()
+    return (f"there are fewer than {shots} examples of some labels, all of them are used: {', '.join(fewer)}",)
 
 
 def require_handful(task: Task) -> None:

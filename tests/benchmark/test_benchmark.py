@@ -218,6 +218,11 @@ def test_a_rare_label_gives_all_it_has() -> None:
     scarce = dataclasses.replace(task, examples=task.examples[:-1])
     (cell,) = plan_of("lora_real:4", seeds=1, tasks=(scarce,)).cells()
     assert len(cell.job().task.examples) == 7
+    plan = plan_of("lora_synthetic", seeds=1, tasks=(scarce,), shots_per_label=4)
+    plan.check()
+    (cell,) = plan.cells()
+    assert cell.handful().task == cell.job().task
+    assert len(cell.job().task.examples) == 7
 
 
 def test_the_ablations_choose_among_the_same_candidates(tmp_path: Path) -> None:
@@ -367,7 +372,7 @@ def test_ours_is_compared_with_the_others_seed_by_seed(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"tasks": (two_label_task(test=False),)}, "no test texts"),
-        ({"shots_per_label": 9}, "at least 9"),
+        ({"shots_per_label": 9}, "no label has 9 examples, the most is 4"),
     ],
 )
 def test_what_cannot_be_measured_is_said_before_anything_is(
