@@ -135,16 +135,13 @@ def test_ours_without_written_texts_is_called_what_it_is() -> None:
 
 
 def test_a_label_with_fewer_examples_than_are_drawn_gives_all_it_has_and_is_named() -> None:
-    write_task(
-        Path(), examples={"red": [f"red thing {i}" for i in range(4)], "blue": ["blue one", "blue sky", "blue sea"]}
-    )
-    result = handful(
-        "benchmark", "task.yaml", *SCRIPTED, "--shots-per-label", "4", "--methods", "lora_real,lora_synthetic"
-    )
+    examples = {"red": [f"red thing {i}" for i in range(4)], "blue": ["blue one", "blue sky", "blue sea"]}
+    write_task(Path(), examples=examples)
+    methods = "lora_real,lora_synthetic"
+    result = handful("benchmark", "task.yaml", *SCRIPTED, "--shots-per-label", "4", "--methods", methods)
     assert result.code == 0, result.err
+    assert "colours: there are fewer than 4 examples of some labels" in result.err
     cells = [json.loads(line) for line in Path("bench/cells.jsonl").read_text().splitlines()]
     assert {cell["n_training"] for cell in cells if cell["method"] == "lora_real"} == {7}
-    assert (
-        "there are fewer than 4 examples of some labels, all of them are used: 3 of &#39;blue&#39;"
-        in Path("bench/report.html").read_text()
-    )
+    page = Path("bench/report.html").read_text()
+    assert "there are fewer than 4 examples of some labels, all of them are used: 3 of &#39;blue&#39;" in page
