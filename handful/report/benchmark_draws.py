@@ -17,9 +17,12 @@ from handful.report.wording import NAME_CHARS, cut, number, percent
 
 _MOST_LABELS = 12
 _CHANGES_CHARS = 300
+"""What tells two ways of writing apart may stand at the end of their names."""
 _DIVERSITY = {
     "unique trigrams": ("unique_trigrams", 0),
+    "distinct-1": ("distinct_1", 3),
     "distinct-2": ("distinct_2", 3),
+    "distinct-3": ("distinct_3", 3),
     "Self-BLEU": ("self_bleu", 3),
     "compression ratio": ("compression_ratio", 2),
     "trigrams of the examples": ("overlap", 3),
@@ -68,7 +71,8 @@ def word_blocks(result: Row, draw: Row) -> Iterator[Block]:
 
 def written_blocks(result: Row, draws: Sequence[Row]) -> Iterator[Block]:
     """Yield what was written in each way, what the filter mixed up, and how often it was right."""
-    yield _draws_table(draws)
+    yield _filter_table(draws)
+    yield _diversity_table(draws)
     plain = [row for row in draws if not row["changes"]]
     if plain and len(result["labels"]) <= _MOST_LABELS:
         matrix = np.sum([row["confusions"] for row in plain], axis=0).tolist()
@@ -79,17 +83,20 @@ def written_blocks(result: Row, draws: Sequence[Row]) -> Iterator[Block]:
         yield _precision(measured, result["labels"])
 
 
-def _draws_table(draws: Sequence[Row]) -> Table:
-    by_changes: dict[str, list[Row]] = defaultdict(list)
+def _by_changes(draws: Sequence[Row]) -> dict[str, list[Row]]:
+    groups: dict[str, list[Row]] = defaultdict(list)
     for row in draws:
-        by_changes[", ".join(row["changes"]) or "the recipe"].append(row)
+        groups[cut(", ".join(row["changes"]) or "the recipe", _CHANGES_CHARS)].append(row)
+    return groups
+
+
+def _filter_table(draws: Sequence[Row]) -> Table:
     rows = []
-    for name, group in by_changes.items():
+    for name, group in _by_changes(draws).items():
         precision = [row["precision"] for row in group if row["precision"]]
-        kept = [row["diversity"]["kept"] for row in group if "kept" in row["diversity"]]
         rows.append(
             [
-                cut(name, _CHANGES_CHARS),  # what tells two of them apart may stand at the end
+                name,
                 str(len(group)),
                 f"{sum(row['n_candidates'] for row in group):,}",
                 _share(group, "n_kept"),
@@ -98,13 +105,8 @@ def _draws_table(draws: Sequence[Row]) -> Table:
                 _pooled(precision, "after"),
                 _pooled(precision, "relabelled"),
                 _pooled(precision, "after", "relabelled"),
-                *(number(_average([entry[key] for entry in kept]), digits) for key, digits in _DIVERSITY.values()),
             ]
         )
-    real = [row["diversity"]["real"] for row in draws if "real" in row["diversity"]]
-    if real:
-        measures = [number(_average([entry[key] for entry in real]), digits) for key, digits in _DIVERSITY.values()]
-        rows.append(["real texts", *["\u2013"] * 8, *measures])
     columns = [
         "draws",
         "written",
@@ -114,9 +116,20 @@ def _draws_table(draws: Sequence[Row]) -> Table:
         "of those kept",
         "of those moved",
         "of all that is used",
-        *_DIVERSITY,
     ]
-    return table("writing", columns, rows, "Each way of writing that was measured.")
+    return table("writing", columns, rows, "Each way of writing that was measured, and its filter.")
+
+
+def _diversity_table(draws: Sequence[Row]) -> Table:
+    groups = {name: [row["diversity"].get("kept") for row in group] for name, group in _by_changes(draws).items()}
+    groups["real texts"] = [row["diversity"].get("real") for row in draws]
+    rows = []
+    for name, measured in groups.items():
+        known = [entry for entry in measured if entry is not None]
+        if known or name != "real texts":
+            averages = [(_average([entry[key] for entry in known]), digits) for key, digits in _DIVERSITY.values()]
+            rows.append([name, *(number(value, digits) for value, digits in averages)])
+    return table("writing", list(_DIVERSITY), rows, "How varied the kept texts are, and real ones.")
 
 
 def _share(draws: Sequence[Row], counted: str) -> str:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Dialog
     from playwright.sync_api import Page as Tab
 
+PROJECT = Path(__file__).parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDTHS = (400, 1600)
 
@@ -201,4 +202,13 @@ def test_it_prints(browser: Browser, tmp_path: Path) -> None:
     tab.emulate_media(media="print")
     assert tab.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert not tab.locator("nav").is_visible()
+    tab.context.close()
+
+
+@pytest.mark.parametrize("task", ["sst2", "trec"])
+def test_a_benchmark_of_many_methods_fits_on_paper(task: str, browser: Browser) -> None:
+    """A4 with Chromium's margins is 718 pixels wide; what is wider is cut off."""
+    tab, _ = opened(browser, PROJECT / "benchmarks" / "results" / f"{task}.html", width=718, scheme="light")
+    tab.emulate_media(media="print")
+    assert tab.evaluate("() => document.documentElement.scrollWidth") <= 718
     tab.context.close()
