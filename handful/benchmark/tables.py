@@ -61,7 +61,7 @@ class MethodSummary:
     gain_of_ours: Difference | None
     """Accuracy of ours less this method's, as both answer, over the seeds both have."""
     means: Mapping[str, float | None]
-    """Means over the seeds of the other columns; None where not every seed has it."""
+    """Means of the other columns over the seeds that have them: what a stop came between has no seconds."""
 
 
 _BRIEF = 7
@@ -139,7 +139,7 @@ def _spread(values: Sequence[float]) -> Spread | None:
 
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known and len(known) == len(values) else None
+    return float(np.mean(known)) if known else None
 
 
 def accuracy_csv(cells: Sequence[ScoredCell]) -> bytes:

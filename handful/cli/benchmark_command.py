@@ -138,9 +138,6 @@ def _benchmark(options: BenchmarkOptions) -> None:
         watching(stop, as_json=options.as_json) as watch,
         open_run(options.output, manifest, force=options.force) as run,
     ):
-        for task in plan.tasks:
-            for warning in task.warnings:
-                watch.warn(f"{task.name}: {warning}")
         results = run_benchmark(plan, run, watch, force=options.force)
         report = report_at_the_end(run, watch)
     if options.as_json:

@@ -28,9 +28,9 @@ _SETTINGS = (
     "does is the difference to the row that differs in it alone."
 )
 _FURTHER = (
-    "Calibration and cost, means over the seeds. Milliseconds are of the machine as busy as it was: with the same "
-    "prompt tokens, methods take as long. Peak memory is of the process with what it had loaded before; of methods "
-    "without the LLM it is not known."
+    "Calibration and cost, means over the seeds; seconds of those that no stop came between. Milliseconds are of the "
+    "machine as busy as it was: with the same prompt tokens, methods take as long. Peak memory is of the process with "
+    "what it had loaded before; of methods without the LLM it is not known."
 )
 
 

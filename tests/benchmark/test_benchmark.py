@@ -14,7 +14,8 @@ import pytest
 from handful.benchmark.benchmark import TaskResults, run_benchmark
 from handful.benchmark.draw import draw_directory
 from handful.benchmark.plan import BenchmarkPlan
-from handful.benchmark.tables import markdown
+from handful.benchmark.scoring import ScoredCell
+from handful.benchmark.tables import markdown, summarise
 from handful.calibration import estimate_shift, label_probabilities
 from handful.errors import HandfulError, Interrupted, RunError, TaskError
 from handful.evaluation.methods import methods_of
@@ -211,6 +212,18 @@ def test_each_draw_has_the_number_that_its_own_examples_make() -> None:
         n_long = sum(len(example.text) > 400 for example in drawn.task.examples)
         assert cell.synthetic_per_label == drawn.recipe.generate.synthetic_per_label == (72, 20, 20)[n_long]
     assert len({cell.synthetic_per_label for cell in plan.cells()}) == 2
+
+
+def test_seconds_are_means_over_what_no_stop_came_between(tmp_path: Path) -> None:
+    plan = plan_of("lora_real", seeds=3)
+    (result,) = measure(plan, tmp_path / "bench")
+    seconds = {0: None, 1: 4.0, 2: 8.0}
+
+    def timed(cell: ScoredCell) -> ScoredCell:
+        return dataclasses.replace(cell, score=dataclasses.replace(cell.score, train_seconds=seconds[cell.score.seed]))
+
+    (summary,) = summarise(plan, result.task, [timed(cell) for cell in result.cells])
+    assert summary.means["train_seconds"] == 6.0
 
 
 def test_a_rare_label_gives_all_it_has() -> None:
