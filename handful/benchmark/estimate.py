@@ -119,7 +119,7 @@ def estimate(job: Job, run: Run, n_folds: int, progress: Progress) -> Estimate:
 
 
 def _check_left(job: Job, tasks: Sequence[Task]) -> None:
-    least = job.recipe.filter.least_shots
+    least = job.recipe.least_shots
     for label in job.task.label_names:
         left = min(len(task.examples_of(label)) for task in tasks)
         if left < least:

@@ -50,9 +50,8 @@ class BenchmarkPlan:
         if next(self.cells(), None) is None:
             mend = "A whole training set is measured with seed 0 alone, method@3 with seeds 0 to 2."
             raise RecipeError("no method is measured with these seeds", where="--seeds", mend=mend)
-        filters = [recipe.filter for recipe in self._checked_recipes()]
-        strictest = max(filters, key=lambda recipe: recipe.least_shots)
-        least, otherwise = strictest.least_shots, f"judge without halves: {strictest.one_shot_settings}."
+        strictest = max(self._checked_recipes(), key=lambda recipe: recipe.least_shots)
+        least, otherwise = strictest.least_shots, f"judge without halves: {strictest.filter.one_shot_settings}."
         for task in self.tasks:
             if not task.test:
                 mend = "Add `test: test.csv` to the task; `handful estimate` says what can be known without."

@@ -214,6 +214,13 @@ def test_each_draw_has_the_number_that_its_own_examples_make() -> None:
     assert len({cell.synthetic_per_label for cell in plan.cells()}) == 2
 
 
+def test_where_nothing_is_judged_one_example_of_a_label_is_enough() -> None:
+    alone = change_recipe(small_recipe(), ("generate.synthetic_per_label=0",))
+    plan_of("lora_real", recipe=alone, shots_per_label=1).check()
+    with pytest.raises(TaskError, match="judges need 2 examples"):
+        plan_of("lora_real,lora_synthetic", shots_per_label=1).check()
+
+
 def test_seconds_are_means_over_what_no_stop_came_between(tmp_path: Path) -> None:
     plan = plan_of("lora_real", seeds=3)
     (result,) = measure(plan, tmp_path / "bench")

@@ -7,7 +7,7 @@ import pytest
 
 from handful.benchmark.draw_analysis import _growth, _WrittenDraw
 from handful.benchmark.plan import BenchmarkPlan
-from handful.evaluation.diversity import count_words, unique_ngrams
+from handful.evaluation.diversity import unique_ngrams
 from handful.evaluation.methods import methods_of
 from handful.records import Candidate, Example, Verdict
 from tests.toys import RecordingEngine, small_recipe, two_label_task
@@ -53,13 +53,10 @@ def test_variety_grows_with_the_written_texts_whatever_real_ones_there_are(n_rea
     draw = written_draw(30, n_real)
     rows = list(_growth(draw))
     assert [row["texts_per_label"] for row in rows] == [4, 10, 25, 30]
-    # All of a written text's five trigrams but "written i of" and "i of label" hold what it alone has: none is cut.
     kept = {label: [text for text, own in draw.kept if own == label] for label in ("good", "bad")}
     assert [row["kept"] for row in rows] == [
         unique_ngrams([text for own in kept.values() for text in own[:size]], 3) for size in (4, 10, 25, 30)
     ]
     assert [row["texts_per_label"] for row in rows if "real" in row] == compared
-    if n_real == 60:
-        real_words = sum(6 * size * 2 for size in (30,))
-        assert count_words([text for text, _ in draw.real]) > real_words
-        assert rows[0]["real"] < rows[1]["real"] < rows[2]["real"]
+    counts = [row["real"] for row in rows if "real" in row]
+    assert counts == sorted(set(counts))
