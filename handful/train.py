@@ -236,7 +236,8 @@ def _restore(network: AdapterLoss, optimizer: torch.optim.Optimizer, checkpoints
 
 def _adapter_files(network: AdapterLoss, base_model: str) -> dict[str, bytes]:
     """Return the files PEFT itself would write, in a byte-stable order."""
-    state = peft.get_peft_model_state_dict(network.model)
+    # Left to itself, PEFT asks the hub whether the base model's vocabulary was changed.
+    state = peft.get_peft_model_state_dict(network.model, save_embedding_layers=False)
     tensors = {name: state[name].detach().contiguous().cpu() for name in sorted(state)}
     config = network.model.peft_config["default"]
     config.base_model_name_or_path = base_model

@@ -13,8 +13,9 @@ from handful.calibration import softmax
 from handful.classifier import Classifier
 from handful.classifier_files import classifier_spec
 from handful.errors import AdapterError, ModelError
+from handful.llm.adapters import with_adapter
 from handful.llm.engine import open_engine
-from handful.llm.loading import load_model, with_adapter
+from handful.llm.loading import load_model
 from handful.llm.local import LocalLLM
 from handful.llm.protocol import Precision
 from handful.progress import Silent

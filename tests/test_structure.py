@@ -15,6 +15,7 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 TORCH = {
+    "llm/adapters",
     "llm/gguf_cache",
     "llm/head",
     "llm/label_scores",

@@ -20,10 +20,11 @@ from transformers import AutoModelForCausalLM
 from handful.encoding import encode, encode_text
 from handful.errors import Interrupted, ModelError, RunError
 from handful.in_context_tuning import tuning_plan
+from handful.llm.adapters import with_adapter
 from handful.llm.decoder import Decoder
 from handful.llm.engine import open_engine
 from handful.llm.label_trie import LabelTrie
-from handful.llm.loading import LoadedModel, load_model, with_adapter
+from handful.llm.loading import LoadedModel, load_model
 from handful.llm.local import LocalLLM
 from handful.llm.packing import Packed, pack
 from handful.prompts import classification_prefix, classification_prompt, targets

@@ -110,7 +110,8 @@ class LocalEngine:
 
     def tuned(self, directory: Path, *, max_text_tokens: int, layers: int | None = None, quick: bool = False) -> LLM:
         """See `Engine.tuned`."""
-        from handful.llm.loading import lowest_layers, with_adapter
+        from handful.llm.adapters import with_adapter  # peft: a second of import that generating does not need
+        from handful.llm.loading import lowest_layers
         from handful.llm.local import LocalLLM
 
         _shared_llm.cache_clear()  # as in `train`

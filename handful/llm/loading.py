@@ -1,4 +1,4 @@
-"""Loading base models and adapters through transformers and peft.
+"""Loading base models through transformers.
 
 `trust_remote_code` is always False (left out, transformers asks on standard input) and only safetensors and GGUF are
 read, so loading runs no code of the model's.
@@ -7,10 +7,8 @@ read, so loading runs no code of the model's.
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import gc
 import importlib.util
-import json
 import os
 import sys
 from dataclasses import dataclass
@@ -19,10 +17,10 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from handful.errors import AdapterError, ModelError
+from handful.errors import ModelError
 from handful.llm.engine import DeviceName, DtypeName
 from handful.llm.gguf_cache import dequantised
 from handful.llm.head import check_head
@@ -30,9 +28,6 @@ from handful.llm.sources import PACKAGED, Source, holds, locate, not_loadable
 
 _ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
 """Kinds of layers that are known, as transformers calls them."""
-_ADAPTER_WEIGHTS = "adapter_model.safetensors"
-_ADAPTER_CONFIG = "adapter_config.json"
-_MOST_ALPHA = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -234,54 +229,3 @@ def _four_bit(dtype: torch.dtype) -> Any:
     return transformers.BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )
-
-
-def with_adapter(loaded: LoadedModel, directory: Path, *, merge: bool = True) -> LoadedModel:
-    """Put a LoRA adapter on a model; merged, it costs nothing at prediction.
-
-    Raises:
-        AdapterError: The adapter does not fit the model.
-    """
-    from peft import PeftModel, get_peft_model_state_dict  # a second of import that generating does not need
-
-    for name in (_ADAPTER_CONFIG, _ADAPTER_WEIGHTS):  # PEFT would take a pickle instead, or ask the hub
-        if not (directory / name).is_file():
-            mend = "Give the directory of a trained classifier."
-            raise AdapterError(f"there is no {name}", where=str(directory), mend=mend)
-    try:
-        stored = _adapter_tensors(directory)
-        model = PeftModel.from_pretrained(loaded.model, str(directory))
-        own = get_peft_model_state_dict(model)
-        if stored != own.keys():
-            raise ValueError(f"{len(stored ^ own.keys())} of its tensors are not those that its settings name")
-        if not all(bool(tensor.isfinite().all()) for tensor in own.values()):
-            raise ValueError("it holds numbers that are not finite")
-    except (ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        raise AdapterError(
-            f"the adapter does not fit {loaded.name!r}: {str(error).splitlines()[0][:200]}",
-            where=str(directory),
-            mend="Load it with the base model it was made for.",
-        ) from error
-    # Not merged, the adapter's layers stand in the base model itself; around it PEFT's wrapper hides the hidden states.
-    return dataclasses.replace(loaded, model=(model.merge_and_unload() if merge else model.get_base_model()).eval())
-
-
-def _adapter_tensors(directory: Path) -> set[str]:
-    """Return the names of an adapter's tensors, if its settings ask for no more than it holds.
-
-    PEFT makes layers of the settings' size before it looks at the tensors: a stranger's could fill the memory.
-
-    Raises:
-        ValueError: They do not fit, or it is no LoRA adapter.
-    """
-    config = json.loads((directory / _ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    if config["peft_type"] != "LORA":
-        raise ValueError(f"it is of type {config['peft_type']!r}, not LORA")
-    with safe_open(directory / _ADAPTER_WEIGHTS, framework="numpy") as file:
-        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118  # no mapping
-    ranks = {shape[0] for name, shape in shapes.items() if "lora_A" in name}
-    if ranks != {config["r"]} or config.get("rank_pattern") or config.get("alpha_pattern"):
-        raise ValueError(f"its rank is {config['r']!r}, its tensors have {sorted(ranks)}")
-    if not 0 < config["lora_alpha"] <= _MOST_ALPHA:
-        raise ValueError(f"its lora_alpha is {config['lora_alpha']!r}")
-    return set(shapes)
