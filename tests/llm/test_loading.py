@@ -96,6 +96,17 @@ def test_the_end_of_large_weights_counts(tmp_path: Path) -> None:
     assert locate(str(tmp_path)).fingerprint != first
 
 
+@pytest.mark.parametrize("name", ["config.json", "chat_template.jinja", "tokenizer.model", "vocab.txt", "merges.txt"])
+def test_what_says_how_texts_are_cut_counts(tiny_model_dir: Path, tmp_path: Path, name: str) -> None:
+    copy = shutil.copytree(tiny_model_dir, tmp_path / "copy")
+    (copy / name).write_text("{}")
+    first = locate(str(copy)).fingerprint
+    (copy / "README.md").write_text("more")
+    assert locate(str(copy)).fingerprint == first
+    (copy / name).write_text('{"other": 1}')
+    assert locate(str(copy)).fingerprint != first
+
+
 def test_the_middle_of_large_weights_counts(tmp_path: Path) -> None:
     """A merged LoRA may leave the first and the last tensors of a file as they were."""
     (tmp_path / "config.json").write_text("{}")
@@ -176,7 +187,7 @@ def test_a_models_name_says_nothing_of_where_it_is(tmp_path: Path) -> None:
         ("nowhere.gguf", "no such file: 'nowhere.gguf'"),
         ("some-org/no-such-model", "cannot load the model 'some-org/no-such-model'"),
         ("some-org/no-such-model@v1", "cannot load the model"),
-        ("not a name", "cannot load the model 'not a name'"),
+        ("not a name", "no such directory: 'not a name'"),
     ],
 )
 def test_unknown_models_say_what_to_give(spec: str, message: str) -> None:
