@@ -333,8 +333,8 @@ OPTION_FAULTS: dict[str, tuple[tuple[str, ...], str]] = {
     "bad hub id": (("--model", "some/one two"), "cannot load the model 'some/one two': "),
     "misspelt model": (
         ("--model", "smolm2-135m"),
-        "no such directory: 'smolm2-135m'. Check the path of the model; of the hub give org/name, and 'smollm2-135m' is "
-        "the packaged one.",
+        "no such directory: 'smolm2-135m'. Check the path of the model; of the hub give org/name, and 'smollm2-135m' "
+        "is the packaged one.",
     ),
     "device": (
         ("--device", "gpu"),

@@ -137,7 +137,7 @@ def file_hash(path: Path) -> str:
 
 
 def _directory_hash(path: Path) -> str:
-    """Hash config, tokenizer and chat template whole, of each weights file its size, both ends and the start of each tensor.
+    """Hash config, tokenizer and chat template whole, of weights their size, both ends and the start of each tensor.
 
     Gigabytes are slow to read, and what changes a tensor at all changes its start.
     """
