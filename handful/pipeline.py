@@ -7,7 +7,6 @@ run directory keeps each finished piece, so that the same call after a crash goe
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,7 +20,7 @@ from handful.judge import check_judges_fit, dismiss_judges, tune_judge
 from handful.progress import Progress, Silent
 from handful.recipe import Recipe
 from handful.records import Candidate, LabelScores, TrainingExample, Verdict
-from handful.rounds import judge_round, write_round
+from handful.rounds import judge_round, out_of_time, write_round
 from handful.run import Run
 from handful.screening import screen_candidates
 from handful.task import Task
@@ -97,12 +96,12 @@ def write_and_check(job: Job, run: Run, progress: Progress) -> Written:
     adapter_of = functools.cache(lambda index: tune_judge(job, index, run, progress))
     if not run.has_step("candidates-0-0"):
         check_judges_fit(job)
-    started = time.monotonic()
+    seconds = 0.0
     for round_index in range(job.recipe.generate.max_rounds):
         batches = plan_round(round_index, tally(job.task, candidates, verdicts), job.recipe)
-        if not batches or (round_index and _out_of_time(job, run, round_index, started)):
+        if not batches or out_of_time(job.recipe, seconds):
             break
-        new = write_round(job, run, batches, progress, candidates)
+        new, seconds = write_round(job, run, batches, progress, candidates, seconds)
         candidates += new
         run.publish("candidates", [candidate.to_row() for candidate in candidates])
         rejected = screen_candidates(candidates, job.task.examples, job.recipe.filter)
@@ -129,15 +128,6 @@ def tally(task: Task, candidates: Sequence[Candidate], verdicts: Sequence[Verdic
     for verdict in verdicts:
         kept[verdict.label] += verdict.decision != "rejected"
     return {label: Tally(written[label], kept[label]) for label in task.label_names}
-
-
-def _out_of_time(job: Job, run: Run, round_index: int, started: float) -> bool:
-    """Return whether a round comes too late; what was once decided holds when the run goes on."""
-    limit = job.recipe.generate.max_seconds
-    if limit is None:
-        return False
-    name, inputs = f"out-of-time-{round_index}", [job.identity()]
-    return bool(run.step(name, inputs, lambda: [{"stop": time.monotonic() - started > limit}])[0]["stop"])
 
 
 def starving_labels(tallies: Mapping[str, Tally], recipe: Recipe) -> list[str]:

@@ -76,11 +76,11 @@ class GenerateRecipe:
     batch_size: int = 32
     """Texts per prompt."""
     max_rounds: int = 6
-    """Stop after this many rounds of writing and filtering."""
+    """Stop after this many rounds of writing and filtering; with `max_candidates_per_label` null the first has all."""
     max_candidates_per_label: int | None = None
     """Stop asking for a label after this many candidates; null is a third more than N: screening and N take some."""
     max_seconds: float | None = None
-    """Stop writing after this many seconds; the result then depends on the machine's speed."""
+    """Stop writing after this many seconds, with what is in hand; the result then depends on the machine's speed."""
 
     @property
     def most_candidates(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from handful.generate import Batch, generate_candidates
 from handful.job import Job
 from handful.judge import Judge, joint_scores, open_judge
 from handful.progress import Progress, stop_if_asked
+from handful.recipe import Recipe
 from handful.records import Attribute, Candidate, Example, LabelScores
 from handful.run import Run, fingerprint
 
@@ -24,9 +26,14 @@ _JUDGED_AT_ONCE = 64
 
 
 def write_round(
-    job: Job, run: Run, batches: Sequence[Batch], progress: Progress, before: Sequence[Candidate] = ()
-) -> list[Candidate]:
-    """Let the LLM write every batch of a round.
+    job: Job,
+    run: Run,
+    batches: Sequence[Batch],
+    progress: Progress,
+    before: Sequence[Candidate] = (),
+    seconds: float = 0.0,
+) -> tuple[list[Candidate], float]:
+    """Let the LLM write every batch of a round, until the recipe's time is over.
 
     Args:
         job: Task, recipe, seed and base model.
@@ -34,6 +41,10 @@ def write_round(
         batches: The plan of the round.
         progress: Hears of it.
         before: The candidates of the rounds before; their words become less likely if the recipe says so.
+        seconds: How long they took, where the recipe limits that.
+
+    Returns:
+        The new candidates, and how long all took: 0 where the recipe has no limit.
 
     Raises:
         Interrupted: The progress asked to stop; finished batches are saved.
@@ -42,15 +53,32 @@ def write_round(
     progress.start(f"write, round {batches[0].round_index + 1}", sum(b.n_candidates for b in batches), "texts")
     written: list[Candidate] = []
     attributes = _attributes(job, run)
-    suppresses = job.recipe.generate.logit_suppression > 0
-    at_once = _written_at_once(job)
-    for index, group in enumerate(_waves(batches, at_once) if suppresses else _groups(batches, at_once)):
+    settings, at_once = job.recipe.generate, _written_at_once(job)
+    suppresses, limited = settings.logit_suppression > 0, settings.max_seconds is not None
+    # What may end early takes the labels in turn, or the last ones would have nothing.
+    for index, group in enumerate((_waves if suppresses or limited else _groups)(batches, at_once)):
         stop_if_asked(progress)
-        earlier = _by_label([*before, *written]) if suppresses else {}
+        if written and out_of_time(job.recipe, seconds):
+            progress.warn(f"writing stopped after {seconds:.0f} s, generate.max_seconds is {settings.max_seconds:g}")
+            break
+        earlier, started = _by_label([*before, *written]) if suppresses else {}, time.monotonic()
         name = f"candidates-{batches[0].round_index}-{index}"
         written += _written(job, run, name, group, attributes, earlier, progress)
+        if limited:
+            seconds += _seconds(job, run, f"{name}-seconds", started)
     progress.finish(f"{len(written)} candidates written")
-    return written
+    return written, seconds
+
+
+def out_of_time(recipe: Recipe, seconds: float) -> bool:
+    """Return whether writing has taken longer than the recipe allows."""
+    limit = recipe.generate.max_seconds
+    return limit is not None and seconds > limit
+
+
+def _seconds(job: Job, run: Run, name: str, started: float) -> float:
+    """Return how long a piece took to write; what was once measured holds when the run goes on."""
+    return float(run.step(name, [_inputs(job)], lambda: [{"seconds": time.monotonic() - started}])[0]["seconds"])
 
 
 def judge_round(

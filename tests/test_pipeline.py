@@ -281,27 +281,28 @@ def test_tally_counts_a_relabelled_text_under_its_new_label() -> None:
     assert (tallies["bad"].written, tallies["bad"].kept) == (0, 1)
 
 
-def test_a_limit_shorter_than_the_first_round_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter(range(0, 10_000, 100))
-    monkeypatch.setattr("handful.pipeline.time.monotonic", lambda: float(next(clock)))
-    job = job_of(two_label_task(), RecordingEngine(), "generate.max_seconds=0.001")
-    assert run(tmp_path / "run", job, until="filter").rows
-
-
-def test_out_of_time_stops_writing_between_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter(range(0, 10_000, 100))
-    monkeypatch.setattr("handful.pipeline.time.monotonic", lambda: float(next(clock)))
+@pytest.mark.parametrize(("limit", "written"), [(1, 2), (150, 4)])  # what was begun is kept
+def test_out_of_time_stops_writing_with_the_labels_in_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, written: int
+) -> None:
+    clock = iter(range(0, 1_000_000, 100))  # each piece takes 100 seconds
+    monkeypatch.setattr("handful.rounds.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("handful.rounds._WRITTEN_AT_ONCE", 2)
     listener = Listener()
     overrides = (
-        "generate.max_seconds=150",
-        "generate.synthetic_per_label=60",
+        f"generate.max_seconds={limit}",
+        "generate.batch_size=1",
+        "generate.synthetic_per_label=5",
         "generate.max_candidates_per_label=1000",
     )
     run(tmp_path / "run", job_of(two_label_task(), RecordingEngine(), *overrides), until="filter", listener=listener)
     assert [s for s in listener.stages if s.startswith("write")] == ["write, round 1"]
+    intended = [row["intended_label"] for row in rows_of(tmp_path / "run", "candidates")]
+    assert intended == ["good", "bad"] * (written // 2)
+    assert any("generate.max_seconds" in warning for warning in listener.warnings)
     # Given again, with time for more, it stays with what was decided.
     candidates = (tmp_path / "run" / "candidates.jsonl").read_bytes()
-    monkeypatch.setattr("handful.pipeline.time.monotonic", lambda: 0.0)
+    monkeypatch.setattr("handful.rounds.time.monotonic", lambda: 0.0)
     engine = RecordingEngine()
     run(tmp_path / "run", job_of(two_label_task(), engine, *overrides), until="filter")
     assert engine.calls == 0

@@ -32,7 +32,7 @@ def in_context(index: int) -> dict[str, bytes]:
 def test_writing_keeps_the_plan_and_its_order(tmp_path: Path) -> None:
     engine, listener = RecordingEngine(), Listener()
     with open_run(tmp_path / "run", MANIFEST) as run:
-        candidates = write_round(job_of(two_label_task(), engine, "filter.cross_fit=true"), run, BATCHES, listener)
+        candidates, _ = write_round(job_of(two_label_task(), engine, "filter.cross_fit=true"), run, BATCHES, listener)
     expected = [f"0-{label}-{index * 8 + i}" for label in (0, 1) for index in range(15) for i in range(8)]
     assert [c.id for c in candidates] == expected
     assert listener.advanced == 240
@@ -116,9 +116,9 @@ def test_with_suppression_a_label_has_one_batch_at_a_time(tmp_path: Path) -> Non
     job = job_of(two_label_task(), engine, "generate.logit_suppression=1")
     batches = [Batch(0, label, index, 0, 8) for label in ("good", "bad") for index in range(3)]
     with open_run(tmp_path / "run", MANIFEST) as run:
-        first = write_round(job, run, batches, Listener())
-        again = write_round(job, run, batches, Listener())
-        after_others = write_round(job, run, batches, Listener(), [Candidate("9-0-0", "lovely", "good", 0, "p")])
+        first, _ = write_round(job, run, batches, Listener())
+        again, _ = write_round(job, run, batches, Listener())
+        after_others, _ = write_round(job, run, batches, Listener(), [Candidate("9-0-0", "lovely", "good", 0, "p")])
     assert [len(seeds) for _, seeds, _ in engine.recorder.generated] == [16] * 6
     assert again == first
     assert "lovely" in " ".join(c.text for c in first if c.intended_label == "good")
