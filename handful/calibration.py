@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
-Method = Literal["none", "mean", "match"]
+ShiftMethod = Literal["none", "mean", "match"]
 
 
 def softmax(log_probs: ArrayLike) -> FloatArray:
@@ -35,7 +35,7 @@ def label_probabilities(log_probs: ArrayLike, shift: ArrayLike | None = None) ->
     return softmax(values if shift is None else values - np.asarray(shift, dtype=np.float64))
 
 
-def estimate_shift(log_probs: ArrayLike, method: Method, target_shares: ArrayLike | None = None) -> FloatArray:
+def estimate_shift(log_probs: ArrayLike, method: ShiftMethod, target_shares: ArrayLike | None = None) -> FloatArray:
     """Estimate the label prior on a pool of texts.
 
     Args:
@@ -89,10 +89,10 @@ def _match(pool: FloatArray, shares: FloatArray, *, max_iterations: int = 500, t
 
     The steps ascend a concave function of the shift, so there is one solution and no step size to choose.
     """
-    # A label that no text of the pool gets any probability for would drift without end.
     shift = np.zeros(pool.shape[1])
     for _ in range(max_iterations):
         mean = label_probabilities(pool, shift).mean(axis=0)
+        # The floor keeps finite what a label that no text of the pool gets any probability for is moved by.
         step = np.log(np.maximum(mean, 1e-12)) - np.log(np.maximum(shares, 1e-12))
         shift = shift + step
         if np.abs(step).max() < tolerance:

@@ -68,11 +68,13 @@ def control_tokens(tokenizer: Any, targets: Sequence[str]) -> ControlTokens | No
     return ControlTokens("".join(tokenizer.convert_ids_to_tokens(tokenizer("").input_ids)), _spellings(tokenizer))
 
 
-def encode(prompt: Prompt, tokenizer: Any, *, max_text_tokens: int, context_length: int = 1 << 30) -> EncodedPrompt:
+def encode(
+    prompt: Prompt, tokenizer: Any, *, max_text_tokens: int, context_length: int = 1 << 30, room: int = 0
+) -> EncodedPrompt:
     """Encode a prompt segment by segment; a query or example of more than `max_text_tokens` loses its middle.
 
     Raises:
-        ModelError: The prompt is longer than `context_length` tokens.
+        PromptTooLongError: The prompt and `room` more tokens are longer than `context_length` tokens.
     """
     head, tail = (prompt.prefix, prompt.suffix) if prompt.format == "plain" else _chat_segments(prompt, tokenizer)
     # A chat template writes its own beginning-of-text token; plain text gets what the tokenizer puts before any text.
@@ -83,9 +85,11 @@ def encode(prompt: Prompt, tokenizer: Any, *, max_text_tokens: int, context_leng
     if prompt.query is not None:
         query_ids, cut = _encode_at_most(f" {prompt.query}" if prompt.query else "", tokenizer, max_text_tokens)
         suffix_ids = [*query_ids, *suffix_ids]
-    if len(prefix_ids) + len(suffix_ids) > context_length:
+    n_tokens = len(prefix_ids) + len(suffix_ids)
+    if n_tokens + room > context_length:
+        behind = f" and {room} behind it" if room else ""
         raise PromptTooLongError(
-            f"the prompt has {len(prefix_ids) + len(suffix_ids)} tokens, the model reads {context_length}",
+            f"the prompt has {n_tokens} tokens{behind}, the model reads {context_length}",
             mend=(
                 f"Cut texts shorter in their middle (--set prompt.max_text_tokens={max(8, max_text_tokens // 2)}), use "
                 "fewer shots per label (--shots-per-label), or a model with a longer context."

@@ -7,6 +7,7 @@ Nothing is deleted: every candidate gets a verdict with the reason and the score
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,7 +16,7 @@ from handful.calibration import FloatArray, believed_shares, estimate_shift, lab
 from handful.llm.protocol import LLM
 from handful.prompts import classification_prefix, classification_prompt, targets
 from handful.recipe import FilterRecipe, Recipe
-from handful.records import Candidate, Example, LabelScores, Verdict
+from handful.records import Candidate, Decision, Example, LabelScores, Verdict
 from handful.seeding import stream
 from handful.task import Task
 
@@ -109,7 +110,8 @@ def _verdict(
     others = np.delete(row, intended)
     margin = float(row[intended] - others.max())
     best = int(row.argmax())
-    label, decision, reason = candidate.intended_label, "rejected", "disagrees"
+    decision: Decision = "rejected"
+    label, reason = candidate.intended_label, "disagrees"
     if recipe.method == "none":
         decision, reason = "kept", "unfiltered"
     elif best == intended:
@@ -118,7 +120,7 @@ def _verdict(
         label, decision, reason = task.label_names[best], "relabelled", "relabelled"
     return Verdict(
         candidate_id=candidate.id,
-        decision=decision,  # type: ignore[arg-type]  # one of the three literals above
+        decision=decision,
         reason=reason,
         label=label,
         label_probabilities=tuple(map(float, row)),
@@ -129,8 +131,6 @@ def _verdict(
 
 def _at_random(verdicts: Sequence[Verdict], candidates: Sequence[Candidate], seed: int) -> list[Verdict]:
     """The ablation: keep as many per label as agreement would, but whichever."""
-    import dataclasses
-
     intended = {candidate.id: candidate.intended_label for candidate in candidates}
     judged = [v for v in verdicts if v.label_probabilities]
     kept: set[str] = set()

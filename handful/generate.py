@@ -18,6 +18,8 @@ from handful.task import Task
 
 _HOPED_RATE = 0.5
 """Share of candidates expected to be kept before anything is known."""
+_HOPED_TEXTS = 4
+"""How many candidates' worth that hope counts."""
 _TEXTS_PER_DRAW = 4
 """Texts written for one draw of attributes."""
 
@@ -59,7 +61,7 @@ def plan_round(round_index: int, tallies: Mapping[str, Tally], recipe: Recipe) -
         room = settings.most_candidates - tally.written
         if missing <= 0 or room <= 0:
             continue
-        rate = (tally.kept + _HOPED_RATE * 4) / (tally.written + 4)
+        rate = (tally.kept + _HOPED_RATE * _HOPED_TEXTS) / (tally.written + _HOPED_TEXTS)
         wanted = min(room, math.ceil(missing / rate))
         for index in range(math.ceil(wanted / size_limit)):
             size = min(size_limit, room - index * size_limit)

@@ -13,18 +13,18 @@ import numpy as np
 from handful.calibration import softmax
 from handful.demonstrations import judge_examples, split_folds
 from handful.filter import judge_candidates
-from handful.in_context_tuning import shown_of, split_halves, tuning_plan
+from handful.in_context_tuning import n_steps, shown_of, split_halves, tuning_plan
 from handful.job import Job
 from handful.progress import Progress
-from handful.prompts import classification_prefix, classification_prompt
+from handful.prompts import classification_prefix, classification_prompt, targets
 from handful.records import Candidate, Example, LabelScores
 from handful.run import Run, fingerprint
 from handful.seeding import derive_seed, stream
 from handful.tuning import follow_plan, tuned_llm
 
 Judge = Callable[[Sequence[Candidate]], list[LabelScores]]
-_ROOM = " and" * 32
-"""For a candidate's few tokens more, and the labels behind it."""
+_ROOM = " and" * 8
+"""For a candidate's few tokens more; see `generate.max_new_tokens`."""
 _TINY = 1e-12
 """Keeps the logarithm of a probability finite."""
 
@@ -44,7 +44,8 @@ def check_judges_fit(job: Job) -> None:
     longest = max((example.text for example in job.task.examples), key=len)
     asked = f"{longest} {longest}{_ROOM}"  # a candidate may be twice as long as the longest example
     for prefix in prefixes:
-        job.llm().prompt_tokens(classification_prompt(prefix, asked, job.recipe.prompt.format))
+        prompt = classification_prompt(prefix, asked, job.recipe.prompt.format)
+        job.llm().prompt_tokens(prompt, targets(job.task))
 
 
 def tune_judge(job: Job, index: int, run: Run, progress: Progress) -> Mapping[str, bytes]:
@@ -100,5 +101,7 @@ def joint_scores(of_judges: Sequence[Sequence[LabelScores]]) -> list[LabelScores
 
 
 def _key(job: Job, index: int) -> str:
-    inputs = [job.task.fingerprint(), job.recipe.prompt, job.recipe.filter, job.seed, job.engine.fingerprint()]
+    # The learning rate of a step goes by how many there are, which versions count differently.
+    steps = n_steps(job.task, job.recipe.filter)
+    inputs = [job.task.fingerprint(), job.recipe.prompt, job.recipe.filter, job.seed, job.engine.fingerprint(), steps]
     return f"judge{index}-{fingerprint(inputs)}"

@@ -71,6 +71,8 @@ def run_pipeline(job: Job, run: Run, *, until: Stage = "evaluate", progress: Pro
     _name_starving(job, tallies, progress)
     if until == "filter":
         return Outcome(tallies, rows)
+    if not written.candidates and job.recipe.classify.calibration != "none":
+        progress.warn("classify.calibration needs written texts to estimate the prior on: nothing is taken out")
     pool = calibration_pool(written.candidates, written.verdicts)
     tune_classifier(job, rows, pool, run, progress)
     if until == "train" or not job.task.test:

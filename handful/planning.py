@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from handful.demonstrations import split_folds
+from handful.evaluation.methods import RUN_METHODS
 from handful.generate import Tally, plan_round
 from handful.in_context_tuning import episode, n_steps
 from handful.llm.label_trie import FEW_NODES, LabelTrie, build_label_trie
@@ -96,7 +98,7 @@ def make_plan(task: Task, recipe: Recipe) -> Plan:
     baseline = _training(len(task.examples), task, recipe)
     trie, read_tokens = _label_trie(task), text_tokens + LAYOUT_TOKENS
     step_tokens = label_prompt + recipe.train.batch_size * (read_tokens + _nodes_learnt(trie))
-    steps = training.n_steps + (baseline.n_steps if task.test else 0)
+    steps = training.n_steps + (baseline.n_steps if task.test and candidates else 0)
     trained_tokens = step_tokens * recipe.train.lora_layer_share
     judge_steps, judge_tokens = _judge_tuning(task, recipe, trie)
     pool = min(candidates, POOL_TEXTS)
@@ -165,8 +167,11 @@ def _nodes_learnt(trie: LabelTrie) -> float:
 
 
 def _judge_prompt_tokens(task: Task, recipe: Recipe) -> float:
+    if not recipe.generate.synthetic_per_label:
+        return 0.0
     if recipe.filter.judge == "in_context":
-        shown: Sequence[Segment] = classification_prefix(task, task.examples)
+        folds = split_folds(task, 0, cross_fit=recipe.filter.cross_fit)
+        shown: Sequence[Segment] = classification_prefix(task, max(folds, key=len))
     else:
         shown = episode(task, 0, 0).prefix
     return _tokens(shown, recipe)
@@ -194,8 +199,9 @@ def _judge_tuning(task: Task, recipe: Recipe, trie: LabelTrie) -> tuple[int, flo
 
 
 def _measured_texts(task: Task, pool: int) -> int:
-    """Return how many texts are read in evaluation: test set and pool, by each of the four methods."""
-    return 4 * (len(task.test) + pool) if task.test else 0
+    """Return how many texts are read in evaluation: test set and pool, by each method of a run."""
+    n_methods = len(RUN_METHODS) if pool else len(RUN_METHODS) - 1  # nothing written: LoRA-k is what is tuned
+    return n_methods * (len(task.test) + pool) if task.test else 0
 
 
 def _training(n_rows: int, task: Task, recipe: Recipe) -> TrainingPlan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -52,7 +53,14 @@ def encode_rows(
         steps = [[_encode_row(loaded, plan, trie, e.prefix, row) for row in e.rows] for e in plan.episodes]
         return [], steps.__getitem__
     examples = [_encode_row(loaded, plan, trie, plan.prefix, row) for row in plan.rows]
-    return examples, lambda step: [examples[index] for index in _rows_of_step(plan, step)]
+    order_of = functools.lru_cache(maxsize=1)(functools.partial(_order, plan))
+
+    def batch(step: int) -> list[EncodedRow]:
+        epoch, index = divmod(step, plan.steps_per_epoch)
+        start = index * plan.train.batch_size
+        return [examples[row] for row in order_of(epoch)[start : start + plan.train.batch_size]]
+
+    return examples, batch
 
 
 def _encode_row(
@@ -64,7 +72,8 @@ def _encode_row(
         classification_prompt(prefix, row.text, plan.prompt.format),
         loaded.tokenizer,
         max_text_tokens=plan.prompt.max_text_tokens,
-        context_length=loaded.context_length - max(len(target), trie.n_nodes),
+        context_length=loaded.context_length,
+        room=max(len(target), trie.n_nodes),
     )
     soft = row.label_probabilities or tuple(float(index == label) for index in range(len(plan.labels)))
     if not trie.is_small:
@@ -81,7 +90,5 @@ def _possible(soft: Sequence[float]) -> tuple[float, ...]:
     return tuple(share / total if share >= least else 0.0 for share in soft)
 
 
-def _rows_of_step(plan: TrainingPlan, step: int) -> list[int]:
-    epoch, index = divmod(step, plan.steps_per_epoch)
-    order = stream(plan.seed, "train-order", epoch).sample(range(len(plan.rows)), len(plan.rows))
-    return order[index * plan.train.batch_size : (index + 1) * plan.train.batch_size]
+def _order(plan: TrainingPlan, epoch: int) -> list[int]:
+    return stream(plan.seed, "train-order", epoch).sample(range(len(plan.rows)), len(plan.rows))

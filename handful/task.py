@@ -159,8 +159,9 @@ class Task:
             pool = sorted(texts[name])
             stream(seed, "sample", name).shuffle(pool)
             drawn.extend(Example(text, name) for text in pool[:shots_per_label])
-        warnings = warnings_of_test(drawn, _located(self.test or ()))
-        return replace(self, examples=tuple(drawn), warnings=tuple(warnings))
+        others = [warning for warning in self.warnings if not is_of_test(warning)]
+        warnings = (*others, *warnings_of_test(drawn, _located(self.test or ())))
+        return replace(self, examples=tuple(drawn), warnings=warnings)
 
     def tested_on(self, test: Sequence[Example]) -> Task:
         """Return the task with other test texts, and warnings that are of these."""
@@ -169,14 +170,23 @@ class Task:
 
     def fingerprint(self) -> str:
         """Return a SHA-256 in hex of all that a classifier depends on: no test texts, name, source or warnings."""
-        affecting = self.to_dict()
+        return self._fingerprint
+
+    def test_fingerprint(self) -> str:
+        """Return a SHA-256 in hex of the test texts and their labels; nothing but what is measured depends on them."""
+        return self._test_fingerprint
+
+    # Asked for with every piece of a run that is saved.
+    @cached_property
+    def _fingerprint(self) -> str:
+        affecting = replace(self, test=None).to_dict()
         for key in ("name", "source", "warnings", "unlabeled_path", "test"):
             del affecting[key]
         return _sha256(affecting)
 
-    def test_fingerprint(self) -> str:
-        """Return a SHA-256 in hex of the test texts and their labels; nothing but what is measured depends on them."""
-        return _sha256(self.to_dict()["test"])
+    @cached_property
+    def _test_fingerprint(self) -> str:
+        return _sha256(None if self.test is None else [example.to_row() for example in self.test])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the task as a JSON-ready mapping."""

@@ -23,7 +23,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from handful.adapter_loss import AdapterLoss
-from handful.errors import Interrupted, RunError
+from handful.errors import Interrupted, ModelError, RunError
 from handful.llm.loading import LoadedModel
 from handful.llm.protocol import Precision
 from handful.row_encoding import EncodedRow, encode_rows, label_trie_of
@@ -57,7 +57,8 @@ def train_adapter(
         The files of a PEFT adapter directory by name; on processes other than the main one an empty mapping.
 
     Raises:
-        ModelError: A prompt with its label does not fit the model; nothing is ever cut from a label.
+        ModelError: A prompt with its label does not fit the model (nothing is ever cut from a label), or the recipe
+            asks for attention layers and the model's have unknown names.
         RunError: The loss is not finite.
         Interrupted: `on_step` said so.
     """
@@ -128,7 +129,8 @@ def _attention_modules(model: Any) -> list[str]:
     for known in (["q_proj", "v_proj"], ["query_key_value"], ["c_attn"], ["qkv_proj"], ["Wqkv"]):
         if names.issuperset(known):
             return known
-    raise RunError("the model's attention layers have unknown names", mend="Use train.lora_target_modules=all-linear.")
+    mend = "Use train.lora_target_modules=all-linear."
+    raise ModelError("the model's attention layers have unknown names", mend=mend)
 
 
 def _linear_modules(model: Any) -> list[str]:

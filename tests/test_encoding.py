@@ -207,6 +207,8 @@ def test_a_prompt_that_cannot_fit_is_an_error_with_numbers(tokenizer: Any) -> No
     encode(prompt, tokenizer, max_text_tokens=512, context_length=length)
     with pytest.raises(PromptTooLongError, match=f"has {length} tokens, the model reads {length - 1}"):
         encode(prompt, tokenizer, max_text_tokens=512, context_length=length - 1)
+    with pytest.raises(PromptTooLongError, match=f"has {length} tokens and 3 behind it, the model reads {length + 2}"):
+        encode(prompt, tokenizer, max_text_tokens=512, context_length=length + 2, room=3)
 
 
 def test_models_without_or_with_odd_chat_templates_are_named() -> None:

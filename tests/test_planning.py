@@ -119,6 +119,23 @@ def test_the_pool_is_read_up_to_its_limit_and_half_of_the_layers_take_half_of_a_
     assert measured[0] == pytest.approx(measured[1])
 
 
+def test_of_the_examples_alone_no_judge_is_planned_and_nothing_is_tuned_twice() -> None:
+    recipe = PRESETS["default"]
+    alone = dataclasses.replace(recipe, generate=dataclasses.replace(recipe.generate, synthetic_per_label=0))
+    plan, tested = make_plan(task(), alone), make_plan(task(test=1), alone)
+    assert (plan.candidates, plan.judge_prompt_tokens, plan.training_examples) == (0, 0, 12)
+    # One test text by three methods, no second training.
+    assert 0 < tested.minutes - plan.minutes < 0.01
+
+
+def test_a_judge_in_context_is_shown_the_other_fold_alone() -> None:
+    recipe = PRESETS["default"]
+    judged = dataclasses.replace(recipe.filter, judge="in_context", judges=1)
+    whole, half = (dataclasses.replace(recipe, filter=dataclasses.replace(judged, cross_fit=c)) for c in (False, True))
+    tokens = [make_plan(task(), own).judge_prompt_tokens for own in (whole, half)]
+    assert tokens[1] < 0.7 * tokens[0]
+
+
 def test_characters_of_scripts_without_spaces_count_as_words() -> None:
     long = "今天天气很好" * 100
     rows = [(f"{long}{label}{n}", f"l{label}") for label in range(2) for n in range(4)]

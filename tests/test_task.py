@@ -378,6 +378,11 @@ class TestSample:
         drawn = task.sample(1, seed=0)
         assert bool(drawn.warnings) == (Example(*POOL[0]) in drawn.examples)
 
+    def test_keeps_the_warnings_that_are_not_of_the_test_texts(self) -> None:
+        task = Task.create("t", None, [*POOL, POOL[0]])
+        assert len(task.warnings) == 1
+        assert task.sample(1, seed=0).warnings == task.warnings
+
 
 # Fixed once: a change here changes every published draw.
 EXPECTED_DRAW = ["text 17 of a", "text 9 of a", "text 12 of b", "text 26 of b", "text 1 of c", "text 29 of c"]

@@ -71,7 +71,7 @@ class RecordingLLM:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return self.inner.count_tokens(texts)
 
-    def prompt_tokens(self, prompt: Prompt) -> tuple[int, bool]:
+    def prompt_tokens(self, prompt: Prompt, targets: Sequence[str] = ()) -> tuple[int, bool]:
         self._check_length(prompt)
         self.measured.append(prompt)
         return self.inner.prompt_tokens(prompt)

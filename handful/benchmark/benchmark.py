@@ -56,6 +56,10 @@ def run_benchmark(plan: BenchmarkPlan, run: Run, progress: Progress, *, force: b
     for task in plan.tasks:
         for warning in task.warnings:
             progress.warn(f"{task.name}: {warning}")
+    measured_methods = {cell.method.key for cell in plan.cells()}
+    for method in plan.methods:
+        if method.key not in measured_methods:
+            progress.warn(f"{method.key} is left out: it is measured with the first seeds alone, none of these")
     rows: list[dict[str, Any]] = []
     found: dict[str, list[ScoredCell]] = {task.name: [] for task in plan.tasks}
     draws: dict[Path, list[Cell]] = {}

@@ -5,37 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from handful import environment
 from handful.benchmark.draw import Draw, plain_name
 from handful.benchmark.plan import Cell
-from handful.calibration import FloatArray
 from handful.classifier import Classifier
-from handful.demonstrations import in_random_order
-from handful.llm.protocol import OnProgress
+from handful.evaluation.answering import Answers, answer, untuned
 from handful.peers.encoders import encoder_identity
 from handful.peers.fitting import fit_peer
-from handful.progress import stop_if_asked
-from handful.tuning import checkpoint_key, job_spec, shift_of, train_files, tune_classifier, tuned_classifier
+from handful.tuning import checkpoint_key, shift_of, train_files, tune_classifier, tuned_classifier
 
 _ONE_BY_ONE = 50
 """Texts that are answered one at a time, to know how long one waits for an answer."""
 _STAGE = "train"
-
-
-class Answers(Protocol):
-    """What is measured: a classifier or a peer."""
-
-    def log_probs(self, texts: Sequence[str], *, on_progress: OnProgress | None = None) -> FloatArray:
-        """Return label log-probabilities in nats, shape (n_texts, n_labels)."""
-        ...
-
-    def prompt_tokens(self, texts: Sequence[str]) -> float:
-        """Return the mean prompt length in tokens."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -64,21 +49,10 @@ def _measure(cell: Cell, draw: Draw) -> dict[str, Any]:
     pool = draw.pool() if cell.method.uses_llm_scores and cell.method.shots != "full" else []
     environment.reset_peak_memory()
     built = _build(cell, draw)
-    progress = draw.progress
-    progress.start(f"answer: {cell.name}", len(texts) + len(pool), "texts")
-
-    def on_progress(count: int) -> None:
-        progress.advance(count)
-        stop_if_asked(progress)
-
-    built.answers.log_probs(texts[:2])  # the prefix is computed once: the times below are per text
-    started = time.perf_counter()
-    log_probs = built.answers.log_probs(texts, on_progress=on_progress)
-    seconds = time.perf_counter() - started
-    pool_log_probs = built.answers.log_probs(pool, on_progress=on_progress) if pool else np.empty((0, 0))
+    found = answer(built.answers, texts, pool, draw.progress, f"answer: {cell.name}")
     waits = _waits(built.answers, texts[:_ONE_BY_ONE])
     synthetic = cell.method.trained_on == "real_and_synthetic"
-    row = {
+    return {
         "task": cell.task.name,
         "method": cell.method.name,
         "spec": cell.method.key,
@@ -88,10 +62,10 @@ def _measure(cell: Cell, draw: Draw) -> dict[str, Any]:
         "n_training": built.n_training,
         "seed": cell.seed,
         "n_test": len(texts),
-        "log_probs": log_probs.tolist(),
-        "pool_log_probs": pool_log_probs.tolist(),
-        "shift": shift_of(cell.recipe, pool_log_probs) if synthetic else None,
-        "ms_per_text": 1000 * seconds / len(texts),
+        "log_probs": found.log_probs.tolist(),
+        "pool_log_probs": found.pool_log_probs.tolist(),
+        "shift": shift_of(cell.recipe, found.pool_log_probs) if synthetic else None,
+        "ms_per_text": found.ms_per_text,
         "latency_p50_ms": float(np.quantile(waits, 0.5)),
         "latency_p95_ms": float(np.quantile(waits, 0.95)),
         "prompt_tokens": built.answers.prompt_tokens(texts),
@@ -100,8 +74,6 @@ def _measure(cell: Cell, draw: Draw) -> dict[str, Any]:
         "peak_memory_mb": _peak_memory_mb(draw if synthetic else None),
         **_provenance(cell),
     }
-    progress.finish(f"{row['ms_per_text']:.1f} ms a text")
-    return row
 
 
 def _provenance(cell: Cell) -> dict[str, Any]:
@@ -135,9 +107,7 @@ def _build(cell: Cell, draw: Draw) -> _Built:
         draw.progress.finish(f"{len(job.task.examples)} examples")
         return _Built(peer, time.perf_counter() - started, len(job.task.examples))
     if method.trained_on == "nothing":
-        demonstrations = in_random_order(job.task.examples, job.seed, "in_context") if method.demonstrations else ()
-        classifier = Classifier(job.llm(), job_spec(job, demonstrations))
-        return _Built(classifier, 0.0, len(demonstrations))
+        return _Built(untuned(method, job), 0.0, len(job.task.examples) if method.demonstrations else 0)
     rows = draw.rows(method, job)
     key = checkpoint_key(job, rows, _STAGE)
     fresh = draw.run.load_checkpoint(key) is None

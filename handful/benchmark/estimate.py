@@ -16,7 +16,7 @@ from handful.benchmark.plan import BenchmarkPlan
 from handful.benchmark.scoring import Calibration, gold_indices
 from handful.errors import TaskError
 from handful.evaluation.filter_quality import Overlap, Share, acceptance, overlaps
-from handful.evaluation.methods import METHODS
+from handful.evaluation.methods import METHODS, OURS
 from handful.evaluation.metrics import GUESSING, chance_of, wilson_interval
 from handful.job import Job
 from handful.progress import Progress
@@ -25,7 +25,7 @@ from handful.run import Run, read_jsonl
 from handful.seeding import stream
 from handful.task import Task
 
-_METHODS = ("in_context", "lora_real", "lora_synthetic")
+_METHODS = ("in_context", "lora_real", OURS)
 _LEAST_APART = 6
 """Fewer answers that one method alone has right are not rare enough by McNemar's exact test: 2 * 0.5^5 is 0.06."""
 _LIKE_JUDGES = ("in_context", "lora_real")
@@ -41,7 +41,7 @@ class MethodEstimate:
     right: Share
     """With its 95 % Wilson interval."""
     right_calibrated: Share
-    """With the label prior estimated on the generated pool taken out."""
+    """With the label prior estimated on the generated pool taken out; of nothing where nothing is written."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Estimate:
             "the examples: one made from all is more likely better than worse."
         ]
         judges = [entry for entry in self.methods if entry.method in _LIKE_JUDGES]
-        looks = [share for entry in judges for share in (entry.right, entry.right_calibrated)]
+        looks = [share for entry in judges for share in (entry.right, entry.right_calibrated) if share.total]
         best = max(looks, key=attrgetter("value"))
         # The best of several guesses is better than one guess (Bonferroni).
         low, _ = wilson_interval(best.hits, best.total, NormalDist().inv_cdf(1 - 0.025 / len(looks)))
@@ -98,9 +98,10 @@ def estimate(job: Job, run: Run, n_folds: int, progress: Progress) -> Estimate:
     """
     tasks = folds_of(job.task, n_folds, job.seed)
     _check_left(job, tasks)
+    names = [name for name in _METHODS if name != OURS or job.recipe.generate.synthetic_per_label]
     plan = BenchmarkPlan(
         tasks=tuple(tasks),
-        methods=tuple(METHODS[name] for name in _METHODS),
+        methods=tuple(METHODS[name] for name in names),
         seeds=(job.seed,),
         recipe=job.recipe,
         engine=job.engine,
@@ -112,7 +113,7 @@ def estimate(job: Job, run: Run, n_folds: int, progress: Progress) -> Estimate:
         n_folds=n_folds,
         n_examples=len(job.task.examples),
         chance=chance_of(job.task.label_names, [example.label for example in job.task.examples]),
-        methods=tuple(entry for name in _METHODS for entry in _pooled(name, results)),
+        methods=tuple(entry for name in names for entry in _pooled(name, results)),
         acceptance=acceptance(candidates, verdicts, job.task.label_names),
         overlaps=tuple(overlaps(candidates, verdicts, job.task.label_names)),
     )

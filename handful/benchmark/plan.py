@@ -33,7 +33,7 @@ class BenchmarkPlan:
     shots_per_label: int | None
     """The handful: examples drawn per label; None uses all the examples there are, with every seed."""
     full_epochs: int = 1
-    """Passes over a whole training set, in place of the recipe's."""
+    """Passes over a whole training set, in place of the recipe's; of few texts more, see `TrainRecipe.min_steps`."""
     encoder: str | None = None
     """Sentence encoder of the peers; None is MiniLM."""
 
@@ -149,7 +149,9 @@ class Cell:
     def _own_shots(self) -> int | None:
         """Examples per label that the method has texts written from, where that is not the plan's handful."""
         shots = self.method.shots
-        return shots if isinstance(shots, int) and self.method.trained_on == "real_and_synthetic" else None
+        if not isinstance(shots, int) or self.method.trained_on != "real_and_synthetic":
+            return None
+        return None if shots == self.plan.shots_per_label else shots
 
     @property
     def writing_changes(self) -> tuple[str, ...]:

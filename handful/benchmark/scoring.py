@@ -66,7 +66,7 @@ class ScoredCell:
     predicted: tuple[int, ...]
     """Column of each test text's likeliest label."""
     n_of_recipe: int
-    """N: synthetic examples per label at most, of which a curve's method takes the first few."""
+    """N of the recipe; `CellScore.synthetic_per_label` is less where the method takes the first few alone."""
 
 
 def scored(task: Task, row: Mapping[str, Any]) -> list[ScoredCell]:
@@ -98,11 +98,7 @@ def _score(
 ) -> CellScore:
     predicted = probabilities.argmax(axis=1)
     names = task.label_names
-    kept = {
-        key: row[key]
-        for key in CellScore.__dataclass_fields__
-        if key in row and key not in {"accuracy", "calibration", "transductive"}
-    }
+    kept = {key: row[key] for key in CellScore.__dataclass_fields__ if key in row}
     return CellScore(
         **kept,
         accuracy=float((predicted == np.array(gold)).mean()),

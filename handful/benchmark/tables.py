@@ -50,8 +50,8 @@ class MethodSummary:
     title: str
     shots_per_label: int | str
     """Real examples per label; "full" is the whole training set."""
-    synthetic_per_label: int
-    """0 where nothing written is trained on."""
+    synthetic_per_label: int | None
+    """0 where nothing written is trained on; None where draws differ."""
     accuracy: Interval
     macro_f1: Interval
     pool_accuracy: Spread | None
@@ -120,7 +120,7 @@ def _summary(
     return MethodSummary(
         spec=method.key,
         shots_per_label=method.shots or shots,
-        synthetic_per_label=scores[0].synthetic_per_label,
+        synthetic_per_label=_one([score.synthetic_per_label for score in scores]),
         title=method.titled(shots, {cell.n_of_recipe for cell in own.values()}, plan.encoder),
         accuracy=mean_interval(gold, predicted, n_labels, confusion_accuracy),
         macro_f1=mean_interval(gold, predicted, n_labels, confusion_macro_f1),
@@ -129,6 +129,10 @@ def _summary(
         gain_of_ours=gain,
         means={name: _mean([getattr(score, name) for score in scores]) for name in _MEANS},
     )
+
+
+def _one(numbers: Sequence[int]) -> int | None:
+    return numbers[0] if len(set(numbers)) == 1 else None
 
 
 def _spread(values: Sequence[float]) -> Spread | None:

@@ -67,12 +67,15 @@ def _show(name: str, found: Estimate) -> None:
     columns = ["method", "accuracy", "95 % interval", "calibrated on the generated pool", "95 % interval"]
     title = f"{name}: {found.n_examples} examples, each answered by a classifier made without it; {found.n_folds} folds"
     show_table(columns, rows, title=title)
-    kept = [[label, str(share.total), *_shown(share)] for label, share in found.acceptance.items()]
-    show_table(["label", "texts judged", "agreed", "95 % interval"], kept, title="What the judge agreed with")
+    kept = [[label, str(share.total), *_shown(share)] for label, share in found.acceptance.items() if share.total]
+    if kept:
+        show_table(["label", "texts judged", "agreed", "95 % interval"], kept, title="What the judge agreed with")
     for sentence in found.advice():
         say(sentence)
 
 
 def _shown(share: Share) -> list[str]:
+    if not share.total:
+        return ["-", "-"]
     low, high = share.interval
     return [f"{share.value:.2f} ({share.hits} of {share.total})", f"{low:.2f} to {high:.2f}"]

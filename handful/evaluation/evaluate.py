@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,8 +10,8 @@ from numpy.typing import ArrayLike
 
 from handful.calibration import estimate_shift, label_probabilities
 from handful.classifier import Classifier
-from handful.demonstrations import in_random_order
 from handful.errors import PromptTooLongError
+from handful.evaluation.answering import answer, untuned
 from handful.evaluation.methods import RUN_METHODS, Method
 from handful.evaluation.metrics import score_predictions
 from handful.job import Job
@@ -20,7 +19,7 @@ from handful.progress import Progress, stop_if_asked
 from handful.run import Run
 from handful.task import Task
 from handful.training_set import real_rows
-from handful.tuning import checkpoint_key, job_spec, train_files, tuned_classifier
+from handful.tuning import checkpoint_key, train_files, tuned_classifier
 
 _BASELINE = "train baseline"
 
@@ -107,25 +106,16 @@ def _scored(method: Method, job: Job, pool: Sequence[str], run: Run, progress: P
     """Score test and pool with one method, once per run directory."""
     texts = [example.text for example in job.task.test or ()]
 
-    def on_progress(count: int) -> None:
-        progress.advance(count)
-        stop_if_asked(progress)
-
     def work() -> list[dict[str, Any]]:
         classifier = _open(method, job, run, progress)
-        progress.start(f"evaluate {method.name}", len(texts) + len(pool), "texts")
-        classifier.log_probs(texts[:2])  # so that the time below is per text, without the prefix that is computed once
-        started = time.perf_counter()
-        test_log_probs = classifier.log_probs(texts, on_progress=on_progress)
-        seconds = time.perf_counter() - started
+        found = answer(classifier, texts, pool, progress, f"evaluate {method.name}")
         row = {
-            "test_log_probs": test_log_probs.tolist(),
-            "pool_log_probs": classifier.log_probs(pool, on_progress=on_progress).tolist(),
+            "test_log_probs": found.log_probs.tolist(),
+            "pool_log_probs": found.pool_log_probs.tolist(),
             "shift": classifier.spec.shift,
-            "ms_per_text": 1000 * seconds / len(texts),
+            "ms_per_text": found.ms_per_text,
             "prompt_tokens": classifier.prompt_tokens(texts),
         }
-        progress.finish(f"{row['ms_per_text']:.1f} ms a text")
         return [row]
 
     inputs = [method, job.identity(), job.task.test_fingerprint(), list(pool)]
@@ -138,5 +128,4 @@ def _open(method: Method, job: Job, run: Run, progress: Progress) -> Classifier:
     if method.trained_on == "real":
         rows = real_rows(job.task, job.recipe)
         return tuned_classifier(job, train_files(job, rows, run, progress, stage=_BASELINE))
-    demonstrations = in_random_order(job.task.examples, job.seed, "in_context") if method.demonstrations else ()
-    return Classifier(job.llm(), job_spec(job, demonstrations))
+    return untuned(method, job)

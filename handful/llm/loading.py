@@ -141,10 +141,10 @@ def lowest_layers(loaded: LoadedModel, n_layers: int | None) -> LoadedModel:
     Raises:
         ModelError: The model has fewer layers, or they are not where transformers usually puts them.
     """
+    if n_layers is None:
+        return loaded
     layers = getattr(loaded.model.base_model, "layers", None)
-    if n_layers is None or layers is None or n_layers > len(layers):
-        if n_layers is None:
-            return loaded
+    if layers is None or n_layers > len(layers):
         has = "its layers cannot be counted" if layers is None else f"it has {len(layers)} layers"
         raise ModelError(f"{loaded.name!r} cannot be cut to {n_layers} layers: {has}", mend="Set train.layers=null.")
     loaded.model.base_model.layers = layers[:n_layers]

@@ -62,9 +62,8 @@ class LocalLLM:
         self.max_text_tokens = max_text_tokens
         self._tokenizer = loaded.tokenizer
         self._model = loaded.model.eval()
-        on_cpu = loaded.device.type == "cpu"
+        on_cpu, on_cuda = loaded.device.type == "cpu", loaded.device.type == "cuda"
         # None of devices that do not say what is free.
-        on_cuda = loaded.device.type == "cuda"
         held = tokens_within(loaded.model, torch.cuda.mem_get_info(loaded.device)[0]) if on_cuda else None
         read = 1024 if on_cpu else min(_MOST_TOKENS_ON_GPU, held or _MOST_TOKENS_ON_GPU)
         self._tokens_per_batch = tokens_per_batch or read
@@ -97,9 +96,9 @@ class LocalLLM:
         """Return the number of tokens of each text by itself."""
         return [len(encode_text(text, self._tokenizer)) for text in texts]
 
-    def prompt_tokens(self, prompt: Prompt) -> tuple[int, bool]:
-        """Return a prompt's length in tokens, and whether its query had to be cut to fit."""
-        encoded = self._encode(prompt, 0)
+    def prompt_tokens(self, prompt: Prompt, targets: Sequence[str] = ()) -> tuple[int, bool]:
+        """Return a prompt's length in tokens, and whether its query was cut; see `LLM.prompt_tokens`."""
+        encoded = self._encode(prompt, self.label_trie(targets).n_nodes + 1 if targets else 0)
         return len(encoded.prefix_ids) + len(encoded.suffix_ids), encoded.cut
 
     @torch.inference_mode()
@@ -213,7 +212,8 @@ class LocalLLM:
             prompt,
             self._tokenizer,
             max_text_tokens=self.max_text_tokens,
-            context_length=self.loaded.context_length - room,
+            context_length=self.loaded.context_length,
+            room=room,
         )
 
     def _head(self, hidden: Tensor) -> Tensor:

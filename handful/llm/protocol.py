@@ -62,8 +62,12 @@ class LLM(Protocol):
         """Return the number of tokens of each text by itself."""
         ...
 
-    def prompt_tokens(self, prompt: Prompt) -> tuple[int, bool]:
-        """Return a prompt's length in tokens, and whether its query had to be cut to fit."""
+    def prompt_tokens(self, prompt: Prompt, targets: Sequence[str] = ()) -> tuple[int, bool]:
+        """Return a prompt's length in tokens, and whether its query was cut in its middle.
+
+        Raises:
+            ModelError: It does not fit the model, or not with what is read to score `targets` behind it.
+        """
         ...
 
     def generate(
@@ -93,8 +97,9 @@ class LLM(Protocol):
         """Score every target after every prompt.
 
         The word-boundary space belongs to the target. The first token's probability is taken among the first tokens
-        of all targets (the rest of the vocabulary cancels in any comparison of labels), the later ones' among the
-        whole vocabulary.
+        of all targets: the rest of the vocabulary cancels in any comparison of labels. The later ones' is taken among
+        the whole vocabulary, of more than `label_trie.FEW_NODES` label tokens in all among those that targets go on
+        with.
 
         Args:
             prompts: What the model reads; those with the same prefix share its computation.

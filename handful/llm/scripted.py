@@ -44,7 +44,7 @@ class ScriptedLLM:
         """Count words."""
         return [len(text.split()) for text in texts]
 
-    def prompt_tokens(self, prompt: Prompt) -> tuple[int, bool]:
+    def prompt_tokens(self, prompt: Prompt, targets: Sequence[str] = ()) -> tuple[int, bool]:
         """Count the words of the prompt; nothing is ever cut."""
         return len(_words(prompt)) + len((prompt.query or "").split()), False
 

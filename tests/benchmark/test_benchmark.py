@@ -233,6 +233,31 @@ def test_seconds_are_means_over_what_no_stop_came_between(tmp_path: Path) -> Non
     assert summary.means["train_seconds"] == 6.0
 
 
+def test_the_handful_by_its_number_shares_the_texts_of_the_handful() -> None:
+    plan = plan_of("lora_synthetic,lora_synthetic:3,lora_synthetic:2", seeds=1)
+    same, named, fewer = (draw_directory(cell) for cell in plan.cells())
+    assert same == named != fewer
+
+
+def test_methods_that_none_of_the_seeds_has_are_named(tmp_path: Path) -> None:
+    plan = dataclasses.replace(plan_of("zero_shot,lora_real:full"), seeds=(3,))
+    listener = Listener()
+    (result,) = measure(plan, tmp_path / "bench", listener)
+    assert [summary.spec for summary in result.summaries] == ["zero_shot"]
+    assert [said for said in listener.warnings if "lora_real:full is left out" in said]
+
+
+def test_of_draws_that_differ_no_one_number_of_written_texts_is_said(tmp_path: Path) -> None:
+    plan = plan_of("lora_synthetic")
+    (result,) = measure(plan, tmp_path / "bench")
+    assert result.summaries[0].synthetic_per_label == plan.recipe.generate.synthetic_per_label
+    cells = [
+        dataclasses.replace(cell, score=dataclasses.replace(cell.score, synthetic_per_label=2 + cell.score.seed))
+        for cell in result.cells
+    ]
+    assert summarise(plan, result.task, cells)[0].synthetic_per_label is None
+
+
 def test_a_rare_label_gives_all_it_has() -> None:
     task = two_label_task()
     scarce = dataclasses.replace(task, examples=task.examples[:-1])

@@ -63,6 +63,16 @@ def test_an_estimate_counts_each_example_once_and_needs_no_test_text(tmp_path: P
     assert all(share.total > 0 for share in found.acceptance.values())
 
 
+def test_an_estimate_of_the_examples_alone(tmp_path: Path) -> None:
+    job = job_of(two_label_task(test=False), RecordingEngine(), "generate.synthetic_per_label=0")
+    with open_run(tmp_path / "estimate", {"identity": identity(job, 2), "environment": {}}) as run:
+        found = estimate(job, run, 2, Listener())
+    assert [(entry.method, entry.right.total) for entry in found.methods] == [("in_context", 8), ("lora_real", 8)]
+    assert {entry.right_calibrated.total for entry in found.methods} == {0}  # no text to estimate a prior on
+    assert not any(share.total for share in found.acceptance.values())
+    assert len(found.advice()) >= 1
+
+
 def estimate_of(right: int, *overlaps: Overlap) -> Estimate:
     method = MethodEstimate("in_context", "ICL-3", Share(right, 16), Share(right, 16))
     return Estimate(4, 16, 0.25, (method,), {}, overlaps)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import dataclasses
 import importlib.util
 import os
 import random
@@ -10,7 +12,7 @@ import pytest
 import torch
 
 from handful.encoding import encode, encode_text
-from handful.errors import ModelError
+from handful.errors import ModelError, PromptTooLongError
 from handful.llm.attention import Prefix
 from handful.llm.bodies import StepStates, TransformersBody
 from handful.llm.engine import open_engine
@@ -109,6 +111,19 @@ def test_long_query_is_cut_and_scored_as_its_ends(tiny_loaded: LoadedModel) -> N
     assert np.abs(llm.score([long], TARGETS["multi"]) - expected).max() < 1e-4
 
 
+def test_a_prompt_must_leave_room_for_the_labels_behind_it(tiny_loaded: LoadedModel) -> None:
+    (prompt,) = prompts_of(["word " * 30])
+    n_tokens, _ = LocalLLM(tiny_loaded).prompt_tokens(prompt)
+    model = copy.deepcopy(tiny_loaded.model)
+    model.config.max_position_embeddings = n_tokens
+    llm = LocalLLM(dataclasses.replace(tiny_loaded, model=model))
+    assert llm.prompt_tokens(prompt) == (n_tokens, False)
+    with pytest.raises(PromptTooLongError, match=f"has {n_tokens} tokens and . behind it, the model reads {n_tokens}"):
+        llm.prompt_tokens(prompt, TARGETS["single"])
+    with pytest.raises(PromptTooLongError):
+        llm.score([prompt], TARGETS["single"])
+
+
 def classification_ids(loaded: LoadedModel) -> list[int]:
     return [i for segment in classification_prefix(TASK) for i in encode_text(segment.text, loaded.tokenizer)]
 
@@ -116,9 +131,9 @@ def classification_ids(loaded: LoadedModel) -> list[int]:
 def test_a_prompt_that_cannot_fit_is_refused_with_numbers(tiny_loaded: LoadedModel) -> None:
     llm = LocalLLM(tiny_loaded)
     huge = Prompt((Segment("x" * 3000),), "text", (Segment("\nLabel:"),))
-    with pytest.raises(ModelError, match=r"the prompt has 30\d\d tokens, the model reads 20\d\d"):
+    with pytest.raises(ModelError, match=r"the prompt has 30\d\d tokens and 1 behind it, the model reads 2048"):
         llm.score([huge], TARGETS["single"])
-    with pytest.raises(ModelError, match=r"the prompt has 3000 tokens, the model reads 2038"):
+    with pytest.raises(ModelError, match=r"the prompt has 3000 tokens and 10 behind it, the model reads 2048"):
         llm.generate([Prompt((Segment("x" * 3000),))], [1], Sampling(10))
 
 
@@ -129,7 +144,7 @@ def test_prompts_fill_the_context_to_the_last_token(tiny_loaded: LoadedModel) ->
     room = tiny_loaded.context_length - used - len(encode_text(" ", tiny_loaded.tokenizer))
     fits = Prompt((Segment("x"),), "q" * room, suffix)
     assert np.isfinite(llm.score([fits], TARGETS["single"])).all()
-    with pytest.raises(ModelError, match="the model reads 2047"):
+    with pytest.raises(ModelError, match="has 2048 tokens and 1 behind it, the model reads 2048"):
         llm.score([Prompt((Segment("x"),), "q" * (room + 1), suffix)], TARGETS["single"])
 
 
