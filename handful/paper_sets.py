@@ -113,7 +113,7 @@ def load_paper_set(name: str, root: str | Path | None = None, *, test_split: Lit
     _paper_set(name)
     root = root or os.environ.get("HANDFUL_DATA")
     if not root:
-        mend = "Set HANDFUL_DATA to the folder that holds the sets, or name it with --data."
+        mend = f"Fetch it with `handful data {name} -o sets`; name that folder with --data, or set HANDFUL_DATA to it."
         raise DataError("it is not known where the sets are", where=name, mend=mend)
     folder = Path(root) / name
     return _task(name, *(folder / f"{split}.csv" for split in ("train", test_split)), source=str(folder))
@@ -164,6 +164,11 @@ def from_hub(name: str, *, test_split: Literal["test", "dev"] = "test", load: Ca
         found = locate_examples_from(table, label_column=chosen.hub_label, name=f"{where}/{split}")
         rows.append([_named(row, chosen.hub_names) for row in found])
     return _task(name, *rows, source=where)
+
+
+def has_dev(name: str) -> bool:
+    """Return whether a set has a development split; raises DataError if there is no such set."""
+    return "dev" in _paper_set(name).files
 
 
 def _paper_set(name: str) -> PaperSet:

@@ -395,7 +395,7 @@ def test_a_rare_label_gives_all_it_has() -> None:
 def test_a_paper_set_that_is_not_there() -> None:
     assert fails("run", "trec", "--model", "scripted") == (
         "trec: it is not known where the sets are. "
-        "Set HANDFUL_DATA to the folder that holds the sets, or name it with --data."
+        "Fetch it with `handful data trec -o sets`; name that folder with --data, or set HANDFUL_DATA to it."
     )
     assert fails("run", "trec", "--data", "sets") == "sets/trec/train.csv: there is no such file. Check the path."
     assert fails("run", "trecc") == "trecc: there is no such file. Did you mean 'trec'?"

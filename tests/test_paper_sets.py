@@ -72,7 +72,7 @@ def test_every_label_is_described() -> None:
         ("sst-2", "'sst-2' is not one of the paper's sets. Did you mean 'sst2'?"),
         ("xyz", "'xyz' is not one of the paper's sets. The sets are 'sst2', 'trec', 'ag_news'."),
         ("trec", "trec: it is not known where the sets are. "
-         "Set HANDFUL_DATA to the folder that holds the sets, or name it with --data."),
+         "Fetch it with `handful data trec -o sets`; name that folder with --data, or set HANDFUL_DATA to it."),
     ],
 )  # fmt: skip
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, name: str, message: str) -> None:

@@ -20,6 +20,7 @@ from handful import __version__
 from handful.cli import (
     audit_command,
     benchmark_command,
+    data_command,
     estimate_command,
     info_commands,
     pipeline_commands,
@@ -58,6 +59,7 @@ for module in (
     audit_command,
     estimate_command,
     benchmark_command,
+    data_command,
     info_commands,
 ):
     module.register(app)

@@ -42,7 +42,7 @@ class LocalLLM:
     Args:
         loaded: Model and tokenizer.
         max_text_tokens: Longer queries lose their middle.
-        own_layers: Whether to run the layers written out for the CPU; None does so where the model is of a known kind.
+        own_layers: Whether to run the layers written out for the CPU, where the model is of a known kind.
         precision: What matrix products are computed in, where the layers are written out.
         keep_model: Whether the transformers model must stay usable; without it its copy of the layers is freed.
         tokens_per_batch: Budget of tokens that are computed together, instead of what the device suggests.
@@ -53,7 +53,7 @@ class LocalLLM:
         loaded: LoadedModel,
         *,
         max_text_tokens: int = 512,
-        own_layers: bool | None = None,
+        own_layers: bool = True,
         precision: Precision = "float32",
         keep_model: bool = True,
         tokens_per_batch: int | None = None,
@@ -69,8 +69,8 @@ class LocalLLM:
         self._tokens_per_batch = tokens_per_batch or read
         self._most_written = tokens_per_batch or held
         """Tokens of rows that are written side by side through transformers; None is no limit."""
-        own = own_layers is not False
-        self._body: Body = choose_body(self._model, precision=precision) if own else TransformersBody(self._model)
+        self._body: Body
+        self._body = choose_body(self._model, precision=precision) if own_layers else TransformersBody(self._model)
         if precision != "float32" and not isinstance(self._body, DecoderBody):
             raise ModelError(
                 f"precision {precision!r} is for models of a known kind on the CPU, not for {loaded.name!r} here",
