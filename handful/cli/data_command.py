@@ -6,7 +6,7 @@ import csv
 import functools
 import io
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +19,7 @@ from handful.errors import DataError
 
 if TYPE_CHECKING:
     from handful.records import Example
+    from handful.task import Task
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,9 @@ def _data(options: DataOptions) -> None:
     folder = options.output / options.name
     if folder.exists() and not options.force:
         raise DataError("it is there already", where=str(folder), mend="Name another folder with -o, or pass --force.")
-    source = (from_distribution, options.name, options.files) if options.files else (from_hub, options.name)
-    load = functools.partial(*source)
+    load: Callable[..., Task] = functools.partial(from_hub, options.name)
+    if options.files is not None:
+        load = functools.partial(from_distribution, options.name, options.files)
     task = load()
     splits = {"train": task.examples, "test": task.test or ()}
     if has_dev(options.name):
