@@ -171,6 +171,25 @@ def test_a_bad_row_loses_nothing_that_was_answered_before_it(run: Path) -> None:
     assert len(Path("out.csv").read_text().splitlines()) == 6002
 
 
+@pytest.mark.parametrize("written_as", ["jsonl", "csv"])
+def test_nothing_that_steers_a_terminal_is_sent_to_one(run: Path, written_as: str) -> None:
+    steering = "é\x9b2J\u202e\x1b[2J\x7f\r"
+    Path("ids.jsonl").write_text(json.dumps({"id": steering, "text": "x"}) + "\n")
+    command = ("predict", run, "ids.jsonl", "--id-column", "id", "--output-format", written_as)
+    piped = handful(*command).out
+    ours, theirs = os.openpty()
+    argv = [sys.executable, "-m", "handful", *map(str, command)]
+    subprocess.run(argv, stdout=theirs, env={**os.environ, "PYTHONPATH": str(PROJECT)}, check=True)
+    shown = os.read(ours, 10_000).decode().replace("\r\n", "\n")  # the terminal's own line ends
+    os.close(theirs)
+    os.close(ours)
+    assert "\x9b" in piped
+    assert "é\\u009b2J\\u202e\\u001b[2J\\u007f\\" in shown
+    assert not set(shown) & set(steering) - {*"é[2J"}
+    if written_as == "jsonl":
+        assert json.loads(shown) == json.loads(piped)
+
+
 def test_every_process_gives_the_same_bytes(run: Path) -> None:
     Path("long.csv").write_text("text\n" + "".join(f"{' '.join(EXAMPLES['alpha'])} {n}\n" for n in range(50)))
     outputs = set()

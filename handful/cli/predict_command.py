@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from handful.cli.console import tell, tell_warning
+from handful.cli.console import plain_json, tell, tell_warning
 from handful.cli.options import DeviceChoice, DtypeChoice, PrecisionChoice, takes
 from handful.cli.stopping import stopping_gently
 from handful.cli.watching import watching
@@ -186,5 +186,7 @@ def _written(options: PredictOptions, directory: Path, classifier: Classifier, r
 
 
 def _write_to_stdout(data: bytes) -> None:
+    if sys.stdout.isatty():  # what a program reads stays as it is
+        data = plain_json(data.decode()).encode()
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
