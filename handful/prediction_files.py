@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
-from handful.errors import AdapterError, DataError, RunError
+from handful.errors import AdapterError, RunError
+from handful.prediction_rows import OutputFormat, encode_predictions, first_formula, header
 from handful.progress import Progress, stop_if_asked
+from handful.reading.wording import short
 from handful.records import Prediction
 from handful.run import fingerprint
 from handful.storage.directories import SUMS
@@ -22,13 +22,6 @@ from handful.storage.files import explained, read_bytes
 from handful.storage.manifest import MANIFEST, read_manifest
 from handful.storage.outputs import atomic_lines
 
-OutputFormat = Literal["csv", "tsv", "jsonl"]
-_BY_SUFFIX: dict[str, OutputFormat] = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-}
 Rows = Iterator[tuple[str, str]]
 
 
@@ -73,25 +66,6 @@ def classifier_directory(path: Path) -> Path:
     return path / "adapter"
 
 
-def output_format(path: Path | None, asked: OutputFormat | None) -> OutputFormat:
-    """Return how predictions are written: as asked, or by the ending of the file; JSON lines on stdout.
-
-    Raises:
-        DataError: The ending says nothing.
-    """
-    if asked is not None:
-        return asked
-    if path is None:
-        return "jsonl"
-    if path.suffix.lower() not in _BY_SUFFIX:
-        raise DataError(
-            f"predictions are not written to files ending in {path.suffix or 'nothing'}",
-            where=str(path),
-            mend=f"Name it {', '.join(_BY_SUFFIX)}, or pass --output-format.",
-        )
-    return _BY_SUFFIX[path.suffix.lower()]
-
-
 def prediction_identity(source: Path, classifier: Path, *options: object) -> str:
     """Return the fingerprint of all that decides the rows of an output file, but for what its input holds.
 
@@ -132,11 +106,24 @@ def predict_to_file(
                     mend="Leave out --resume to start anew",
                 )
             progress.skip(skipped)
-        for chunk in predictor.predict_stream(read, on_progress=progress.advance):
-            writer.commit(encode_predictions(chunk, written_as), len(chunk), read.digest_of(len(chunk)))
+        for lines, chunk in _answers(predictor, read, written_as, progress):
+            writer.commit(lines, len(chunk), read.digest_of(len(chunk)))
             cut += sum(prediction.cut for prediction in chunk)
             stop_if_asked(progress)
         return Written(writer.rows, cut)
+
+
+def _answers(
+    predictor: Predictor, rows: Rows, written_as: OutputFormat, progress: Progress
+) -> Iterator[tuple[bytes, list[Prediction]]]:
+    """Yield the lines and predictions of each chunk; what a spreadsheet would compute is warned of once."""
+    watches = written_as != "jsonl"
+    for chunk in predictor.predict_stream(rows, on_progress=progress.advance):
+        formula = first_formula(chunk) if watches else None
+        if formula is not None:
+            watches = False
+            progress.warn(f"the id or label {short(formula)} is a formula to spreadsheets: import that column as text")
+        yield encode_predictions(chunk, written_as), chunk
 
 
 class _Read:
@@ -170,45 +157,9 @@ def predict_to_stream(
     """Hand the encoded predictions to `write`, a chunk at a time."""
     write(header(predictor.labels, written_as))
     count = cut = 0
-    for chunk in predictor.predict_stream(rows, on_progress=progress.advance):
-        write(encode_predictions(chunk, written_as))
+    for lines, chunk in _answers(predictor, rows, written_as, progress):
+        write(lines)
         count += len(chunk)
         cut += sum(prediction.cut for prediction in chunk)
         stop_if_asked(progress)
     return Written(count, cut)
-
-
-def header(labels: Sequence[str], written_as: OutputFormat) -> bytes:
-    """Return what stands before the first row: the names of the columns, none in JSON lines."""
-    if written_as == "jsonl":
-        return b""
-    columns = ["id", "label", "probability", *(f"p:{label}" for label in labels), "cut"]
-    return _delimited([columns], written_as)
-
-
-def encode_predictions(chunk: Sequence[Prediction], written_as: OutputFormat) -> bytes:
-    """Return the lines of some predictions; every float reads back exactly."""
-    if written_as == "jsonl":
-        return "".join(json.dumps(_json_row(row), ensure_ascii=False) + "\n" for row in chunk).encode()
-    return _delimited([_cells(row) for row in chunk], written_as)
-
-
-def _json_row(row: Prediction) -> dict[str, object]:
-    return {
-        "id": row.text_id,
-        "label": row.label,
-        "probability": row.probabilities[row.label],
-        "probabilities": dict(row.probabilities),
-        "cut": row.cut,
-    }
-
-
-def _cells(row: Prediction) -> list[str]:
-    numbers = [repr(row.probabilities[row.label]), *map(repr, row.probabilities.values())]
-    return [row.text_id, row.label, *numbers, "true" if row.cut else "false"]
-
-
-def _delimited(rows: Sequence[Sequence[str]], written_as: OutputFormat) -> bytes:
-    lines = io.StringIO(newline="")
-    csv.writer(lines, delimiter="\t" if written_as == "tsv" else ",", lineterminator="\n").writerows(rows)
-    return lines.getvalue().encode()

@@ -171,6 +171,28 @@ def test_a_bad_row_loses_nothing_that_was_answered_before_it(run: Path) -> None:
     assert len(Path("out.csv").read_text().splitlines()) == 6002
 
 
+@pytest.mark.parametrize("name", ["out.csv", "out.tsv"])
+def test_any_id_reads_back(run: Path, name: str) -> None:
+    ids = ["a\rb", "\r", "a\nb", "a\r\nb", 'a"b', "a,b", "a\tb", ""]
+    Path("ids.jsonl").write_text("".join(json.dumps({"id": each, "text": "x"}) + "\n" for each in ids))
+    assert handful("predict", run, "ids.jsonl", "--id-column", "id", "-o", name).code == 0
+    again = handful("predict", run, name, "--id-column", "id", "--text-column", "label")
+    assert [row["id"] for row in again.events()] == ids
+
+
+def test_formulas_are_warned_of_once_where_spreadsheets_may_read_them(run: Path) -> None:
+    Path("ids.jsonl").write_text("".join(json.dumps({"id": f"=1+{n}", "text": "x"}) + "\n" for n in range(1500)))
+    command = ("predict", run, "ids.jsonl", "--id-column", "id")
+    said = "handful: warning: the id or label '=1+0' is a formula to spreadsheets: import that column as text\n"
+    for options in (("-o", "out.csv"), ("--output-format", "tsv")):
+        result = handful(*command, *options)
+        assert result.code == 0
+        assert (result.err.count("warning"), said in result.err) == (1, True)
+    assert Path("out.csv").read_text().splitlines()[1].startswith("=1+0,")
+    assert "warning" not in handful(*command, "-o", "out.jsonl").err
+    assert "warning" not in handful("predict", run, "texts.csv", "-o", "plain.csv").err
+
+
 @pytest.mark.parametrize("written_as", ["jsonl", "csv"])
 def test_nothing_that_steers_a_terminal_is_sent_to_one(run: Path, written_as: str) -> None:
     steering = "é\x9b2J\u202e\x1b[2J\x7f\r"

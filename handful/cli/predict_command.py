@@ -136,7 +136,7 @@ def _first_checked(rows: Rows) -> Rows:
 
 
 def _check_output(options: PredictOptions) -> None:
-    from handful.prediction_files import output_format
+    from handful.prediction_rows import output_format
     from handful.storage.outputs import stands_beside
 
     if options.resume and (options.output is None or options.source == "-"):
@@ -171,7 +171,8 @@ def _is_input(path: Path, source: str) -> bool:
 
 
 def _written(options: PredictOptions, directory: Path, classifier: Classifier, rows: Rows, watch: Watch) -> Written:
-    from handful.prediction_files import output_format, predict_to_file, predict_to_stream, prediction_identity
+    from handful.prediction_files import predict_to_file, predict_to_stream, prediction_identity
+    from handful.prediction_rows import output_format
 
     written_as = output_format(options.output, options.output_format)
     if options.output is None:
