@@ -20,7 +20,7 @@ from handful.run import fingerprint
 from handful.storage.directories import SUMS
 from handful.storage.files import explained, read_bytes
 from handful.storage.manifest import MANIFEST, read_manifest
-from handful.storage.outputs import atomic_lines
+from handful.storage.outputs import ANEW, LineWriter, atomic_lines
 
 Rows = Iterator[tuple[str, str]]
 
@@ -66,17 +66,22 @@ def classifier_directory(path: Path) -> Path:
     return path / "adapter"
 
 
-def prediction_identity(source: Path, classifier: Path, *options: object) -> str:
+def prediction_identity(source: str, classifier: Path, *options: object) -> str:
     """Return the fingerprint of all that decides the rows of an output file, but for what its input holds.
 
     A row that stopped a prediction may be mended before it goes on: those before it are compared when they are skipped.
+
+    Args:
+        source: The path of the input, or `"-"` for standard input.
+        classifier: The classifier directory.
+        options: Whatever else decides the rows.
 
     Raises:
         RunError: The classifier cannot be read.
     """
     with explained(classifier):
         sums = hashlib.sha256(read_bytes(classifier / SUMS)).hexdigest()
-    return fingerprint([str(source.absolute()), sums, list(options)])
+    return fingerprint([source if source == "-" else str(Path(source).absolute()), sums, list(options)])
 
 
 def predict_to_file(
@@ -87,30 +92,48 @@ def predict_to_file(
     identity: str,
     progress: Progress,
     *,
-    resume: bool = False,
+    anew: bool = False,
+    on_kept: Callable[[int], None] | None = None,
 ) -> Written:
     """Write predictions to a file that appears under its name when it is whole; see `atomic_lines`.
 
+    Args:
+        predictor: What answers.
+        rows: The texts with their ids; those that were answered before are skipped.
+        path: The file.
+        written_as: How it is written.
+        identity: See `prediction_identity`.
+        progress: Hears how far it is.
+        anew: Begin anew, whatever rows wait.
+        on_kept: Told how many rows the next call goes on behind, where something stops this one.
+
     Raises:
-        HandfulError: A row is not usable, the disk is full, or what is to be resumed is of another input.
-        Interrupted: The progress asked to stop; finished chunks are kept for `resume`.
+        HandfulError: A row is not usable, the disk is full, or the rows that wait are of another input.
+        Interrupted: The progress asked to stop; finished chunks are kept.
     """
     cut, read = 0, _Read(rows)
-    with atomic_lines(path, identity, header=header(predictor.labels, written_as), resume=resume) as writer:
-        if writer.rows:
-            skipped = sum(1 for _ in islice(read, writer.rows))
-            if read.digest_of(skipped) != writer.input_digest:
-                raise RunError(
-                    f"the first {writer.rows:,} rows of the input are others than those that were answered",
-                    where=str(writer.partial),
-                    mend="Leave out --resume to start anew",
-                )
-            progress.skip(skipped)
-        for lines, chunk in _answers(predictor, read, written_as, progress):
-            writer.commit(lines, len(chunk), read.digest_of(len(chunk)))
-            cut += sum(prediction.cut for prediction in chunk)
-            stop_if_asked(progress)
+    with atomic_lines(path, identity, header=header(predictor.labels, written_as), anew=anew) as writer:
+        _skip_answered(read, writer, progress)
+        try:
+            for lines, chunk in _answers(predictor, read, written_as, progress):
+                writer.commit(lines, len(chunk), read.digest_of(len(chunk)))
+                cut += sum(prediction.cut for prediction in chunk)
+                stop_if_asked(progress)
+        except BaseException:
+            if on_kept is not None and writer.rows:
+                on_kept(writer.rows)
+            raise
         return Written(writer.rows, cut)
+
+
+def _skip_answered(read: _Read, writer: LineWriter, progress: Progress) -> None:
+    if not writer.rows:
+        return
+    skipped = sum(1 for _ in islice(read, writer.rows))
+    if read.digest_of(skipped) != writer.input_digest:
+        message = f"the first {writer.rows:,} rows of the input are others than those that were answered"
+        raise RunError(message, where=str(writer.partial), mend=ANEW)
+    progress.skip(skipped)
 
 
 def _answers(

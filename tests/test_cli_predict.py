@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.commands import EXAMPLES, PROJECT, handful, start, write_task
+from tests.commands import EXAMPLES, PROJECT, Result, handful, start, write_task
 
 
 @pytest.fixture(scope="module")
@@ -156,19 +155,98 @@ def test_the_same_again_without_and_with_resume(run: Path) -> None:
     assert sorted(path.name for path in Path().iterdir()) == ["out.csv", "texts.csv"]
 
 
-def test_a_bad_row_loses_nothing_that_was_answered_before_it(run: Path) -> None:
-    rows = "".join(f"red text {n}\n" for n in range(6000))
-    Path("long.csv").write_text(f"text\n{rows}red,blue\n")
-    failed = handful("predict", run, "long.csv", "-o", "out.csv")
+ROWS = [f"red text {n}" for n in range(1500)]
+
+
+def stopped_at(bad: str, run: Path, *options: str) -> str:
+    """Answer 1,024 of ROWS until a bad row stops it; return what was said."""
+    Path("long.csv").write_text("\n".join(["text", *ROWS, bad]) + "\n")
+    failed = handful("predict", run, "long.csv", "-o", "out.csv", *options)
     assert failed.code == 2
-    found = re.search(r"([\d,]+) rows are answered and kept: the same command with --resume goes on", failed.err)
-    assert found
-    kept = int(found[1].replace(",", ""))
-    assert len(Path("out.csv.partial").read_text().splitlines()) == kept + 1 > 1000
+    assert "long.csv:1502: the row has 2 fields" in failed.err
+    assert Path("out.csv.partial").read_bytes().count(b"\n") == 1 + 1024
+    return failed.err.splitlines()[0]
+
+
+def answered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows are answered from now on, chunk by chunk."""
+    from handful.cli.watching import Watch
+
+    counts: list[int] = []
+    advance = Watch.advance
+
+    def count(self: Watch, number: int) -> None:
+        counts.append(number)
+        advance(self, number)
+
+    monkeypatch.setattr(Watch, "advance", count)
+    return counts
+
+
+@pytest.mark.parametrize("options", [(), ("--resume",), ("--force", "--resume")])
+def test_the_same_command_goes_on_behind_what_a_bad_row_stopped(
+    run: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    hint = "1,024 rows are answered and kept: the same command goes on behind them."
+    assert stopped_at("red,blue", run) == hint
     assert "kept" not in handful("predict", run, "none.csv", "-o", "new.csv").err
-    Path("long.csv").write_text(f"text\n{rows}blue\n")
-    assert handful("predict", run, "long.csv", "-o", "out.csv", "--resume").code == 0
-    assert len(Path("out.csv").read_text().splitlines()) == 6002
+    counts = answered(monkeypatch)
+    assert stopped_at("red,blue", run, *options) == hint  # the same row stops it again
+    assert counts == []
+    Path("long.csv").write_text("\n".join(["text", *ROWS, "blue"]) + "\n")
+    assert handful("predict", run, "long.csv", "-o", "out.csv", *options).code == 0
+    assert sum(counts) == 1501 - 1024
+    assert handful("predict", run, "long.csv", "-o", "anew.csv").code == 0
+    assert Path("out.csv").read_bytes() == Path("anew.csv").read_bytes()
+
+
+def test_force_begins_anew_and_says_how_to_go_on(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped_at("red,blue", run)
+    Path("other.csv").write_text("text\nblue\n")
+    refused = handful("predict", run, "other.csv", "-o", "out.csv")
+    assert refused.code == 2
+    assert "Name another file with -o, or begin anew with --force" in refused.err
+    assert "kept" not in refused.err
+    counts = answered(monkeypatch)
+    hint = "1,024 rows are answered and kept: the same command with --resume goes on behind them."
+    assert stopped_at("red,blue", run, "--force") == hint
+    assert sum(counts) == 1024
+    assert handful("predict", run, "other.csv", "-o", "out.csv", "--force").code == 0
+    assert len(Path("out.csv").read_text().splitlines()) == 2
+    assert not Path("out.csv.partial").exists()
+
+
+def test_standard_input_goes_on_too_if_it_begins_as_it_did(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def piped(*rows: str) -> Result:
+        return handful("predict", run, "-", "-o", "out.csv", stdin="\n".join(["text", *rows]).encode())
+
+    assert piped(*ROWS, "red,blue").code == 2
+    partial = Path("out.csv.partial").read_bytes()
+    assert "the first 1,024 rows of the input are others" in piped("another", *ROWS).err
+    assert Path("out.csv.partial").read_bytes() == partial
+    counts = answered(monkeypatch)
+    assert piped(*ROWS).code == 0
+    assert sum(counts) == 1500 - 1024
+    assert len(Path("out.csv").read_text().splitlines()) == 1501
+
+
+def test_rows_that_a_spreadsheet_saved_meanwhile_are_not_gone_on_with(run: Path) -> None:
+    stopped_at("red,blue", run)
+    Path("long.csv").write_text("\n".join(["text", *ROWS, "blue"]) + "\n")
+    partial = Path("out.csv.partial")
+    saved = partial.read_bytes().replace(b"\n", b"\r\n")
+    partial.write_bytes(saved)
+    for options in ((), ("--resume",)):
+        result = handful("predict", run, "long.csv", "-o", "out.csv", *options)
+        assert result.code == 2
+        assert result.err == (
+            "handful: out.csv.partial: this was changed since its rows were written. "
+            "Name another file with -o, or begin anew with --force (and without --resume)\n"
+        )
+    assert (partial.read_bytes(), Path("out.csv").exists()) == (saved, False)
+    assert handful("predict", run, "long.csv", "-o", "out.csv", "--force").code == 0
+    with Path("out.csv").open(newline="") as file:
+        assert [row["id"] for row in csv.DictReader(file)] == [str(n) for n in range(2, 1503)]
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.tsv"])
