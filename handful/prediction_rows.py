@@ -1,4 +1,4 @@
-"""Predictions as lines of CSV, TSV and JSON."""
+"""Predictions as lines of CSV, TSV and JSON; and whether a file holds such lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from handful.errors import DataError
+from handful.limits import MAX_LINE_BYTES
 from handful.records import Prediction
+from handful.storage.files import explained
+from handful.storage.jsonl import decode
 
 OutputFormat = Literal["csv", "tsv", "jsonl"]
 _BY_SUFFIX: dict[str, OutputFormat] = {
@@ -20,6 +23,7 @@ _BY_SUFFIX: dict[str, OutputFormat] = {
     ".ndjson": "jsonl",
 }
 _JSON_KEYS = ("id", "label", "probability", "probabilities", "cut")
+_HEADER = re.compile(rb'id([,\t])label\1probability\1"?p:')
 _FORMULA = re.compile(r"[\t\r]*(?![+-]\.?\d[\d.,]*(?:[eE][+-]?\d+)?%?\s*\Z)[=+\-@].", re.DOTALL)
 """What spreadsheets compute: to them -5, +1.5e3 and +3% are numbers, and a mark alone is text."""
 
@@ -56,6 +60,23 @@ def encode_predictions(chunk: Sequence[Prediction], written_as: OutputFormat) ->
     if written_as == "jsonl":
         return "".join(json.dumps(_json_row(row), ensure_ascii=False) + "\n" for row in chunk).encode()
     return _delimited([_cells(row) for row in chunk], written_as)
+
+
+def holds_predictions(path: Path) -> bool:
+    """Return whether a file begins as predictions do, of whatever labels; an empty one holds those of no texts.
+
+    Raises:
+        RunError: It cannot be read.
+    """
+    with explained(path), path.open("rb") as file:
+        first = file.readline(MAX_LINE_BYTES)
+    if not first or _HEADER.match(first):
+        return True
+    try:
+        row = decode(first)
+    except ValueError:
+        return False
+    return isinstance(row, dict) and tuple(row) == _JSON_KEYS
 
 
 def first_formula(chunk: Sequence[Prediction]) -> str | None:

@@ -626,6 +626,10 @@ PREDICT_FAULTS: dict[str, tuple[tuple[str, ...], str]] = {
                             "Name another file for the predictions."),
     "resume stdout": (("test.jsonl", "--resume"), "--resume: standard output cannot be resumed. "
                       "Name a file with -o."),
+    "output is ours": (("test.jsonl", "-o", "examples.csv"), "examples.csv: the file is there already and holds no "
+                       "predictions. Name another file, or replace this one with --force."),
+    "output in a classifier": (("test.jsonl", "-o", "run/adapter/out.csv"), "run/adapter/out.csv: its folder is a "
+                               "classifier, which any other file in it damages. Name a file in another folder."),
     "empty stdin": (("-",), "stdin: the file is empty. Give it a header line and one row per text."),
 }  # fmt: skip
 

@@ -55,9 +55,10 @@ def test_the_formats_say_the_same(run: Path) -> None:
 
 
 def test_an_input_that_is_not_there_beside_an_output_that_is(run: Path) -> None:
-    Path("labels.csv").write_text("old")
+    old = "id,label,probability,p:x,cut\n"
+    Path("labels.csv").write_text(old)
     result = handful("predict", run, "txets.csv", "-o", "labels.csv")
-    assert (result.code, Path("labels.csv").read_text()) == (2, "old")
+    assert (result.code, Path("labels.csv").read_text()) == (2, old)
     assert result.err == ("handful: txets.csv: there is no such file. Did you mean 'texts.csv' in the same folder?\n")
 
 
@@ -75,14 +76,57 @@ def test_a_column_of_another_name_is_told_how_to_read(run: Path) -> None:
     assert "say which one to read: --text-column" in result.err
 
 
-@pytest.mark.parametrize("ending", [".partial", ".partial.json", ".lock"])
-def test_an_input_named_as_a_file_that_is_needed_meanwhile_is_kept(run: Path, ending: str) -> None:
-    source = Path(f"out.csv{ending}")
-    source.write_bytes(Path("texts.csv").read_bytes())
-    result = handful("predict", run, source, "--format", "csv", "-o", "out.csv")
+@pytest.mark.parametrize("ending", [".partial", ".partial.json", ".lock", ".lock.json"])
+@pytest.mark.parametrize("called", ["by its name", "by a link", "from elsewhere"])
+def test_an_input_that_is_a_file_that_is_needed_meanwhile_is_kept(run: Path, ending: str, called: str) -> None:
+    kept = Path(f"out.csv{ending}")
+    kept.write_bytes(Path("texts.csv").read_bytes())
+    source = kept if called == "by its name" else Path("link.csv")
+    if called == "by a link":
+        source.symlink_to(kept)
+    elif called == "from elsewhere":
+        source.hardlink_to(kept)
+    result = handful("predict", run, source, "--format", "csv", "-o", "out.csv", "--force")
     assert result.code == 2
-    assert f"the input {source} has a name that is needed while this is written" in result.err
+    assert f"the input {source} is out.csv{ending}, whose name is needed while this is written" in result.err
     assert source.read_bytes() == Path("texts.csv").read_bytes()
+
+
+def test_a_file_that_holds_no_predictions_is_replaced_by_force_only(run: Path) -> None:
+    own = "text,label\nmine,alpha\n"
+    Path("out.csv").write_text(own)
+    result = handful("predict", run, "texts.csv", "-o", "out.csv")
+    assert (result.code, Path("out.csv").read_text()) == (2, own)
+    assert result.err == (
+        "handful: out.csv: the file is there already and holds no predictions. "
+        "Name another file, or replace this one with --force.\n"
+    )
+    assert handful("predict", run, "texts.csv", "-o", "out.csv", "--force").code == 0
+    predictions = Path("out.csv").read_bytes()
+    assert predictions.startswith(b"id,label,probability,p:alpha,")
+    # Predictions are replaced without a word, of other texts and in another format, too.
+    assert handful("predict", run, "texts.csv", "-o", "out.csv", "--output-format", "jsonl").code == 0
+    assert handful("predict", run, "texts.csv", "-o", "out.csv").code == 0
+    assert Path("out.csv").read_bytes() == predictions
+
+
+def test_files_of_others_beside_the_output_are_kept(run: Path) -> None:
+    for name in ("out.csv.partial", "out.csv.lock"):
+        Path(name).write_text("a person's own")
+        result = handful("predict", run, "texts.csv", "-o", "out.csv")
+        assert (result.code, Path(name).read_text()) == (2, "a person's own")
+        assert result.err.splitlines()[-1].startswith(f"handful: {name}: this ")
+        Path(name).unlink()
+
+
+def test_an_output_in_a_classifier_is_refused(run: Path) -> None:
+    Path("link").symlink_to(run / "adapter")
+    for folder in (run / "adapter", "link"):
+        result = handful("predict", run, "texts.csv", "-o", f"{folder}/out.csv", "--force")
+        assert result.code == 2
+        assert "its folder is a classifier" in result.err
+    assert handful("predict", run, "texts.csv").code == 0
+    assert handful("predict", run, "texts.csv", "-o", run / "out.csv").code == 0
 
 
 def test_an_output_of_no_known_kind_is_refused_before_the_model_is_loaded(

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
 import pytest
 
-from handful.prediction_rows import encode_predictions, first_formula, header
+from handful.prediction_rows import OutputFormat, encode_predictions, first_formula, header, holds_predictions
 from handful.records import Prediction
 
 LABELS = ("a,b", "c")
@@ -43,3 +44,31 @@ def test_what_spreadsheets_compute(text: str) -> None:
 @pytest.mark.parametrize("text", ["-5", "+5", "-.5", "-1.5e-3", "+3%", "-1,000", "-", "@", "a=b", "1-2", "\tx", ""])
 def test_what_spreadsheets_show_as_it_is(text: str) -> None:
     assert first_formula([prediction(text)]) is None
+
+
+@pytest.mark.parametrize("written_as", ["csv", "tsv", "jsonl"])
+def test_predictions_are_known_again(tmp_path: Path, written_as: OutputFormat) -> None:
+    path = tmp_path / "out"
+    for rows in ([], [prediction("1"), prediction("2")]):
+        path.write_bytes(header(LABELS, written_as) + encode_predictions(rows, written_as))
+        assert holds_predictions(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"text,label\n",
+        b"id,label\n1,a\n",
+        b"id,label,probability\n1,a,0.5\n",
+        b'{"text": "x", "label": "a"}\n',
+        b'{"id": "1", "label": "a"}\n',
+        b"[1]\n",
+        b"\n",
+        b"\xff\xfe",
+        b"[" * 100_000,
+    ],
+)
+def test_what_a_person_wrote_holds_no_predictions(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "out"
+    path.write_bytes(content)
+    assert not holds_predictions(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from handful.cli.console import plain_json, tell, tell_warning
 from handful.cli.options import DeviceChoice, DtypeChoice, PrecisionChoice, takes
 from handful.cli.stopping import stopping_gently
 from handful.cli.watching import watching
-from handful.errors import DataError, RunError
+from handful.errors import DataError
 
 if TYPE_CHECKING:
     from handful.classifier import Classifier
@@ -53,7 +52,9 @@ class PredictOptions:
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a stopped prediction; without --force that is done anyway.")
     ] = False
-    force: Annotated[bool, typer.Option("--force", help="Begin a stopped prediction anew.")] = False
+    force: Annotated[
+        bool, typer.Option("--force", help="Begin a stopped prediction anew; replace a file that holds none.")
+    ] = False
     base_model: Annotated[str | None, typer.Option(help="Where the base model is now, if it has moved.")] = None
     device: Annotated[DeviceChoice, typer.Option(help="Where the model runs.")] = "auto"
     dtype: Annotated[DtypeChoice, typer.Option(help="Float type of the weights.")] = "auto"
@@ -135,37 +136,14 @@ def _first_checked(rows: Rows) -> Rows:
 
 
 def _check_output(options: PredictOptions) -> None:
+    from handful.cli.output_checks import check_output
     from handful.prediction_rows import output_format
-    from handful.storage.outputs import stands_beside
 
-    if options.output is None and options.resume:
+    if options.output is not None:
+        check_output(options.output, options.source, force=options.force)
+        output_format(options.output, options.output_format)
+    elif options.resume:
         raise DataError("standard output cannot be resumed", where="--resume", mend="Name a file with -o.")
-    if options.output is None:
-        return
-    where = str(options.output)
-    if options.output.is_dir():
-        raise RunError("this is a folder, not a file", where=where, mend="Name the file to write in it.")
-    if options.output.exists() and not options.output.is_file():
-        mend = "Leave out -o and send standard output there."
-        raise RunError("this is a pipe or a device, and a file would take its place", where=where, mend=mend)
-    if not options.output.parent.is_dir():
-        raise RunError("its folder does not exist", where=where, mend="Make the folder, or name another file.")
-    source = Path(options.source)
-    if options.output.exists() and _is_input(options.output, options.source):
-        raise RunError("this is the input file", where=where, mend="Name another file for the predictions.")
-    if source.absolute() in stands_beside(options.output.absolute()):
-        message = f"the input {options.source} has a name that is needed while this is written"
-        raise RunError(message, where=where, mend="Rename the input, or name another file for the predictions.")
-    output_format(options.output, options.output_format)
-
-
-def _is_input(path: Path, source: str) -> bool:
-    if source != "-":
-        return Path(source).exists() and path.samefile(source)
-    try:
-        return os.path.samestat(path.stat(), os.fstat(sys.stdin.fileno()))
-    except (OSError, ValueError):  # no standard input, or one that is no file
-        return False
 
 
 def _written(
