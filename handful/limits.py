@@ -9,6 +9,9 @@ MAX_LONG_TEXT_CHARS = 10_000_000
 MAX_LINE_BYTES = 64 * 2**20
 """Longest line of any text file, in bytes: a file without line ends must not fill the memory."""
 
+MAX_BLANK_CHARS = 100_000
+"""Most white space before the first row of a file of texts, in characters: a stream of blank lines may never end."""
+
 MAX_YAML_BYTES = 1_000_000
 """Largest task file; longer lists of examples belong into a CSV file."""
 

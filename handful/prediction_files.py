@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
-from handful.errors import AdapterError, DataError, RunError
+from handful.errors import AdapterError, RunError
+from handful.prediction_rows import OutputFormat, encode_predictions, first_formula, header
 from handful.progress import Progress, stop_if_asked
+from handful.reading.wording import short
 from handful.records import Prediction
 from handful.run import fingerprint
 from handful.storage.directories import SUMS
 from handful.storage.files import explained, read_bytes
 from handful.storage.manifest import MANIFEST, read_manifest
-from handful.storage.outputs import atomic_lines
+from handful.storage.outputs import ANEW, LineWriter, atomic_lines
 
-OutputFormat = Literal["csv", "tsv", "jsonl"]
-_BY_SUFFIX: dict[str, OutputFormat] = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-}
 Rows = Iterator[tuple[str, str]]
 
 
@@ -73,36 +66,22 @@ def classifier_directory(path: Path) -> Path:
     return path / "adapter"
 
 
-def output_format(path: Path | None, asked: OutputFormat | None) -> OutputFormat:
-    """Return how predictions are written: as asked, or by the ending of the file; JSON lines on stdout.
-
-    Raises:
-        DataError: The ending says nothing.
-    """
-    if asked is not None:
-        return asked
-    if path is None:
-        return "jsonl"
-    if path.suffix.lower() not in _BY_SUFFIX:
-        raise DataError(
-            f"predictions are not written to files ending in {path.suffix or 'nothing'}",
-            where=str(path),
-            mend=f"Name it {', '.join(_BY_SUFFIX)}, or pass --output-format.",
-        )
-    return _BY_SUFFIX[path.suffix.lower()]
-
-
-def prediction_identity(source: Path, classifier: Path, *options: object) -> str:
+def prediction_identity(source: str, classifier: Path, *options: object) -> str:
     """Return the fingerprint of all that decides the rows of an output file, but for what its input holds.
 
     A row that stopped a prediction may be mended before it goes on: those before it are compared when they are skipped.
+
+    Args:
+        source: The path of the input, or `"-"` for standard input.
+        classifier: The classifier directory.
+        options: Whatever else decides the rows.
 
     Raises:
         RunError: The classifier cannot be read.
     """
     with explained(classifier):
         sums = hashlib.sha256(read_bytes(classifier / SUMS)).hexdigest()
-    return fingerprint([str(source.absolute()), sums, list(options)])
+    return fingerprint([source if source == "-" else str(Path(source).absolute()), sums, list(options)])
 
 
 def predict_to_file(
@@ -113,30 +92,61 @@ def predict_to_file(
     identity: str,
     progress: Progress,
     *,
-    resume: bool = False,
+    anew: bool = False,
+    on_kept: Callable[[int], None] | None = None,
 ) -> Written:
     """Write predictions to a file that appears under its name when it is whole; see `atomic_lines`.
 
+    Args:
+        predictor: What answers.
+        rows: The texts with their ids; those that were answered before are skipped.
+        path: The file.
+        written_as: How it is written.
+        identity: See `prediction_identity`.
+        progress: Hears how far it is.
+        anew: Begin anew, whatever rows wait.
+        on_kept: Told how many rows the next call goes on behind, where something stops this one.
+
     Raises:
-        HandfulError: A row is not usable, the disk is full, or what is to be resumed is of another input.
-        Interrupted: The progress asked to stop; finished chunks are kept for `resume`.
+        HandfulError: A row is not usable, the disk is full, or the rows that wait are of another input.
+        Interrupted: The progress asked to stop; finished chunks are kept.
     """
     cut, read = 0, _Read(rows)
-    with atomic_lines(path, identity, header=header(predictor.labels, written_as), resume=resume) as writer:
-        if writer.rows:
-            skipped = sum(1 for _ in islice(read, writer.rows))
-            if read.digest_of(skipped) != writer.input_digest:
-                raise RunError(
-                    f"the first {writer.rows:,} rows of the input are others than those that were answered",
-                    where=str(writer.partial),
-                    mend="Leave out --resume to start anew",
-                )
-            progress.skip(skipped)
-        for chunk in predictor.predict_stream(read, on_progress=progress.advance):
-            writer.commit(encode_predictions(chunk, written_as), len(chunk), read.digest_of(len(chunk)))
-            cut += sum(prediction.cut for prediction in chunk)
-            stop_if_asked(progress)
+    with atomic_lines(path, identity, header=header(predictor.labels, written_as), anew=anew) as writer:
+        _skip_answered(read, writer, progress)
+        try:
+            for lines, chunk in _answers(predictor, read, written_as, progress):
+                writer.commit(lines, len(chunk), read.digest_of(len(chunk)))
+                cut += sum(prediction.cut for prediction in chunk)
+                stop_if_asked(progress)
+        except BaseException:
+            if on_kept is not None and writer.rows:
+                on_kept(writer.rows)
+            raise
         return Written(writer.rows, cut)
+
+
+def _skip_answered(read: _Read, writer: LineWriter, progress: Progress) -> None:
+    if not writer.rows:
+        return
+    skipped = sum(1 for _ in islice(read, writer.rows))
+    if read.digest_of(skipped) != writer.input_digest:
+        message = f"the first {writer.rows:,} rows of the input are others than those that were answered"
+        raise RunError(message, where=str(writer.partial), mend=ANEW)
+    progress.skip(skipped)
+
+
+def _answers(
+    predictor: Predictor, rows: Rows, written_as: OutputFormat, progress: Progress
+) -> Iterator[tuple[bytes, list[Prediction]]]:
+    """Yield the lines and predictions of each chunk; what a spreadsheet would compute is warned of once."""
+    watches = written_as != "jsonl"
+    for chunk in predictor.predict_stream(rows, on_progress=progress.advance):
+        formula = first_formula(chunk) if watches else None
+        if formula is not None:
+            watches = False
+            progress.warn(f"the id or label {short(formula)} is a formula to spreadsheets: import that column as text")
+        yield encode_predictions(chunk, written_as), chunk
 
 
 class _Read:
@@ -170,45 +180,9 @@ def predict_to_stream(
     """Hand the encoded predictions to `write`, a chunk at a time."""
     write(header(predictor.labels, written_as))
     count = cut = 0
-    for chunk in predictor.predict_stream(rows, on_progress=progress.advance):
-        write(encode_predictions(chunk, written_as))
+    for lines, chunk in _answers(predictor, rows, written_as, progress):
+        write(lines)
         count += len(chunk)
         cut += sum(prediction.cut for prediction in chunk)
         stop_if_asked(progress)
     return Written(count, cut)
-
-
-def header(labels: Sequence[str], written_as: OutputFormat) -> bytes:
-    """Return what stands before the first row: the names of the columns, none in JSON lines."""
-    if written_as == "jsonl":
-        return b""
-    columns = ["id", "label", "probability", *(f"p:{label}" for label in labels), "cut"]
-    return _delimited([columns], written_as)
-
-
-def encode_predictions(chunk: Sequence[Prediction], written_as: OutputFormat) -> bytes:
-    """Return the lines of some predictions; every float reads back exactly."""
-    if written_as == "jsonl":
-        return "".join(json.dumps(_json_row(row), ensure_ascii=False) + "\n" for row in chunk).encode()
-    return _delimited([_cells(row) for row in chunk], written_as)
-
-
-def _json_row(row: Prediction) -> dict[str, object]:
-    return {
-        "id": row.text_id,
-        "label": row.label,
-        "probability": row.probabilities[row.label],
-        "probabilities": dict(row.probabilities),
-        "cut": row.cut,
-    }
-
-
-def _cells(row: Prediction) -> list[str]:
-    numbers = [repr(row.probabilities[row.label]), *map(repr, row.probabilities.values())]
-    return [row.text_id, row.label, *numbers, "true" if row.cut else "false"]
-
-
-def _delimited(rows: Sequence[Sequence[str]], written_as: OutputFormat) -> bytes:
-    lines = io.StringIO(newline="")
-    csv.writer(lines, delimiter="\t" if written_as == "tsv" else ",", lineterminator="\n").writerows(rows)
-    return lines.getvalue().encode()

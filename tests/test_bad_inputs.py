@@ -49,9 +49,8 @@ def fails(*argv: object, stdin: bytes = b"") -> str:
     assert result.code == 2, result.err
     assert result.out == ""
     lines = [line for line in result.err.splitlines() if not line.startswith("predict: ")]
-    if lines[0].endswith("with --resume goes on behind them."):
+    if lines[0].endswith("the same command goes on behind them."):
         assert "predict" in argv
-        assert "--resume" not in argv
         del lines[0]
     assert lines[0].startswith("handful: ")
     return "\n".join(lines).removeprefix("handful: ")
@@ -550,7 +549,7 @@ def test_a_full_disk(made: Path, full_disk: None) -> None:
     assert error.startswith("run")
     assert "cannot be written: No space left on device (" in error
     assert " bytes needed, " in error
-    again = "then give the same command again (predict: with --resume): it goes on where it stopped"
+    again = "then give the same command again: it goes on where it stopped"
     assert error.endswith(f" free). Free that space, {again}")
     assert kept(made) == before
 
@@ -640,10 +639,12 @@ PREDICT_FAULTS: dict[str, tuple[tuple[str, ...], str]] = {
                            "Name the file to write in it."),
     "output is the input": (("test.jsonl", "-o", "test.jsonl"), "test.jsonl: this is the input file. "
                             "Name another file for the predictions."),
-    "resume stdin": (("-", "-o", "out.csv", "--resume"), "--resume: standard input cannot be resumed. "
-                     "Name files for input and output."),
     "resume stdout": (("test.jsonl", "--resume"), "--resume: standard output cannot be resumed. "
-                      "Name files for input and output."),
+                      "Name a file with -o."),
+    "output is ours": (("test.jsonl", "-o", "examples.csv"), "examples.csv: the file is there already and holds no "
+                       "predictions. Name another file, or replace this one with --force."),
+    "output in a classifier": (("test.jsonl", "-o", "run/adapter/out.csv"), "run/adapter/out.csv: its folder is a "
+                               "classifier, which any other file in it damages. Name a file in another folder."),
     "empty stdin": (("-",), "stdin: the file is empty. Give it a header line and one row per text."),
 }  # fmt: skip
 
@@ -664,24 +665,23 @@ def test_resuming_with_another_input(made: Path) -> None:
     assert not Path("out.csv").exists()
     assert Path("out.csv.partial").read_bytes().count(b"\n") == 1 + 1024
     partial = Path("out.csv.partial").read_bytes()
+    mend = "Name another file with -o, or begin anew with --force (and without --resume)"
     _write("many.jsonl", "\n".join(['{"text": "another"}', *rows[1:]]) + "\n")
-    assert fails("predict", "run", "many.jsonl", "-o", "out.csv", "--resume") == (
-        "out.csv.partial: the first 1,024 rows of the input are others than those that were answered. "
-        "Leave out --resume to start anew"
-    )
     _write("other.jsonl", "\n".join(rows) + "\n")
-    assert fails("predict", "run", "other.jsonl", "-o", "out.csv", "--resume") == (
-        "out.csv.partial: the input's name, the classifier or an option has changed since these rows were written. "
-        "Leave out --resume to start anew"
-    )
+    for resume in ((), ("--resume",), ("--resume", "--force")):
+        assert fails("predict", "run", "many.jsonl", "-o", "out.csv", *resume) == (
+            "out.csv.partial: the first 1,024 rows of the input are others than those that were answered. " + mend
+        )
+        assert fails("predict", "run", "other.jsonl", "-o", "out.csv", *resume) == (
+            "out.csv.partial: the input's name, the classifier or an option has changed since these rows were written. "
+            + mend
+        )
     _write("many.jsonl", "\n".join(rows[:1000]) + "\n")
-    assert "the first 1,024 rows of the input are others" in fails(
-        "predict", "run", "many.jsonl", "-o", "out.csv", "--resume"
-    )
+    assert "the first 1,024 rows of the input are others" in fails("predict", "run", "many.jsonl", "-o", "out.csv")
     assert Path("out.csv.partial").read_bytes() == partial
     # The row that stopped it, mended: what was answered is not answered again.
     _write("many.jsonl", "\n".join([*rows, json.dumps({"text": "mended"})]) + "\n")
-    resumed = handful("predict", "run", "many.jsonl", "-o", "out.csv", "--resume")
+    resumed = handful("predict", "run", "many.jsonl", "-o", "out.csv")
     assert resumed.code == 0, resumed.err
     assert Path("out.csv").read_bytes().startswith(partial)
     assert handful("predict", "run", "many.jsonl", "-o", "anew.csv").code == 0

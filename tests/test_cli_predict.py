@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.commands import EXAMPLES, PROJECT, handful, start, write_task
+from tests.commands import EXAMPLES, PROJECT, Result, handful, start, write_task
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +55,10 @@ def test_the_formats_say_the_same(run: Path) -> None:
 
 
 def test_an_input_that_is_not_there_beside_an_output_that_is(run: Path) -> None:
-    Path("labels.csv").write_text("old")
+    old = "id,label,probability,p:x,cut\n"
+    Path("labels.csv").write_text(old)
     result = handful("predict", run, "txets.csv", "-o", "labels.csv")
-    assert (result.code, Path("labels.csv").read_text()) == (2, "old")
+    assert (result.code, Path("labels.csv").read_text()) == (2, old)
     assert result.err == ("handful: txets.csv: there is no such file. Did you mean 'texts.csv' in the same folder?\n")
 
 
@@ -76,14 +76,57 @@ def test_a_column_of_another_name_is_told_how_to_read(run: Path) -> None:
     assert "say which one to read: --text-column" in result.err
 
 
-@pytest.mark.parametrize("ending", [".partial", ".partial.json", ".lock"])
-def test_an_input_named_as_a_file_that_is_needed_meanwhile_is_kept(run: Path, ending: str) -> None:
-    source = Path(f"out.csv{ending}")
-    source.write_bytes(Path("texts.csv").read_bytes())
-    result = handful("predict", run, source, "--format", "csv", "-o", "out.csv")
+@pytest.mark.parametrize("ending", [".partial", ".partial.json", ".lock", ".lock.json"])
+@pytest.mark.parametrize("called", ["by its name", "by a link", "from elsewhere"])
+def test_an_input_that_is_a_file_that_is_needed_meanwhile_is_kept(run: Path, ending: str, called: str) -> None:
+    kept = Path(f"out.csv{ending}")
+    kept.write_bytes(Path("texts.csv").read_bytes())
+    source = kept if called == "by its name" else Path("link.csv")
+    if called == "by a link":
+        source.symlink_to(kept)
+    elif called == "from elsewhere":
+        source.hardlink_to(kept)
+    result = handful("predict", run, source, "--format", "csv", "-o", "out.csv", "--force")
     assert result.code == 2
-    assert f"the input {source} has a name that is needed while this is written" in result.err
+    assert f"the input {source} is out.csv{ending}, whose name is needed while this is written" in result.err
     assert source.read_bytes() == Path("texts.csv").read_bytes()
+
+
+def test_a_file_that_holds_no_predictions_is_replaced_by_force_only(run: Path) -> None:
+    own = "text,label\nmine,alpha\n"
+    Path("out.csv").write_text(own)
+    result = handful("predict", run, "texts.csv", "-o", "out.csv")
+    assert (result.code, Path("out.csv").read_text()) == (2, own)
+    assert result.err == (
+        "handful: out.csv: the file is there already and holds no predictions. "
+        "Name another file, or replace this one with --force.\n"
+    )
+    assert handful("predict", run, "texts.csv", "-o", "out.csv", "--force").code == 0
+    predictions = Path("out.csv").read_bytes()
+    assert predictions.startswith(b"id,label,probability,p:alpha,")
+    # Predictions are replaced without a word, of other texts and in another format, too.
+    assert handful("predict", run, "texts.csv", "-o", "out.csv", "--output-format", "jsonl").code == 0
+    assert handful("predict", run, "texts.csv", "-o", "out.csv").code == 0
+    assert Path("out.csv").read_bytes() == predictions
+
+
+def test_files_of_others_beside_the_output_are_kept(run: Path) -> None:
+    for name in ("out.csv.partial", "out.csv.lock"):
+        Path(name).write_text("a person's own")
+        result = handful("predict", run, "texts.csv", "-o", "out.csv")
+        assert (result.code, Path(name).read_text()) == (2, "a person's own")
+        assert result.err.splitlines()[-1].startswith(f"handful: {name}: this ")
+        Path(name).unlink()
+
+
+def test_an_output_in_a_classifier_is_refused(run: Path) -> None:
+    Path("link").symlink_to(run / "adapter")
+    for folder in (run / "adapter", "link"):
+        result = handful("predict", run, "texts.csv", "-o", f"{folder}/out.csv", "--force")
+        assert result.code == 2
+        assert "its folder is a classifier" in result.err
+    assert handful("predict", run, "texts.csv").code == 0
+    assert handful("predict", run, "texts.csv", "-o", run / "out.csv").code == 0
 
 
 def test_an_output_of_no_known_kind_is_refused_before_the_model_is_loaded(
@@ -156,19 +199,139 @@ def test_the_same_again_without_and_with_resume(run: Path) -> None:
     assert sorted(path.name for path in Path().iterdir()) == ["out.csv", "texts.csv"]
 
 
-def test_a_bad_row_loses_nothing_that_was_answered_before_it(run: Path) -> None:
-    rows = "".join(f"red text {n}\n" for n in range(6000))
-    Path("long.csv").write_text(f"text\n{rows}red,blue\n")
-    failed = handful("predict", run, "long.csv", "-o", "out.csv")
+ROWS = [f"red text {n}" for n in range(1500)]
+
+
+def stopped_at(bad: str, run: Path, *options: str) -> str:
+    """Answer 1,024 of ROWS until a bad row stops it; return what was said."""
+    Path("long.csv").write_text("\n".join(["text", *ROWS, bad]) + "\n")
+    failed = handful("predict", run, "long.csv", "-o", "out.csv", *options)
     assert failed.code == 2
-    found = re.search(r"([\d,]+) rows are answered and kept: the same command with --resume goes on", failed.err)
-    assert found
-    kept = int(found[1].replace(",", ""))
-    assert len(Path("out.csv.partial").read_text().splitlines()) == kept + 1 > 1000
+    assert "long.csv:1502: the row has 2 fields" in failed.err
+    assert Path("out.csv.partial").read_bytes().count(b"\n") == 1 + 1024
+    return failed.err.splitlines()[0]
+
+
+def answered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows are answered from now on, chunk by chunk."""
+    from handful.cli.watching import Watch
+
+    counts: list[int] = []
+    advance = Watch.advance
+
+    def count(self: Watch, number: int) -> None:
+        counts.append(number)
+        advance(self, number)
+
+    monkeypatch.setattr(Watch, "advance", count)
+    return counts
+
+
+@pytest.mark.parametrize("options", [(), ("--resume",), ("--force", "--resume")])
+def test_the_same_command_goes_on_behind_what_a_bad_row_stopped(
+    run: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    hint = "1,024 rows are answered and kept: the same command goes on behind them."
+    assert stopped_at("red,blue", run) == hint
     assert "kept" not in handful("predict", run, "none.csv", "-o", "new.csv").err
-    Path("long.csv").write_text(f"text\n{rows}blue\n")
-    assert handful("predict", run, "long.csv", "-o", "out.csv", "--resume").code == 0
-    assert len(Path("out.csv").read_text().splitlines()) == 6002
+    counts = answered(monkeypatch)
+    assert stopped_at("red,blue", run, *options) == hint  # the same row stops it again
+    assert counts == []
+    Path("long.csv").write_text("\n".join(["text", *ROWS, "blue"]) + "\n")
+    assert handful("predict", run, "long.csv", "-o", "out.csv", *options).code == 0
+    assert sum(counts) == 1501 - 1024
+    assert handful("predict", run, "long.csv", "-o", "anew.csv").code == 0
+    assert Path("out.csv").read_bytes() == Path("anew.csv").read_bytes()
+
+
+def test_force_begins_anew_and_says_how_to_go_on(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped_at("red,blue", run)
+    Path("other.csv").write_text("text\nblue\n")
+    refused = handful("predict", run, "other.csv", "-o", "out.csv")
+    assert refused.code == 2
+    assert "Name another file with -o, or begin anew with --force" in refused.err
+    assert "kept" not in refused.err
+    counts = answered(monkeypatch)
+    hint = "1,024 rows are answered and kept: the same command with --resume goes on behind them."
+    assert stopped_at("red,blue", run, "--force") == hint
+    assert sum(counts) == 1024
+    assert handful("predict", run, "other.csv", "-o", "out.csv", "--force").code == 0
+    assert len(Path("out.csv").read_text().splitlines()) == 2
+    assert not Path("out.csv.partial").exists()
+
+
+def test_standard_input_goes_on_too_if_it_begins_as_it_did(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def piped(*rows: str) -> Result:
+        return handful("predict", run, "-", "-o", "out.csv", stdin="\n".join(["text", *rows]).encode())
+
+    assert piped(*ROWS, "red,blue").code == 2
+    partial = Path("out.csv.partial").read_bytes()
+    assert "the first 1,024 rows of the input are others" in piped("another", *ROWS).err
+    assert Path("out.csv.partial").read_bytes() == partial
+    counts = answered(monkeypatch)
+    assert piped(*ROWS).code == 0
+    assert sum(counts) == 1500 - 1024
+    assert len(Path("out.csv").read_text().splitlines()) == 1501
+
+
+def test_rows_that_a_spreadsheet_saved_meanwhile_are_not_gone_on_with(run: Path) -> None:
+    stopped_at("red,blue", run)
+    Path("long.csv").write_text("\n".join(["text", *ROWS, "blue"]) + "\n")
+    partial = Path("out.csv.partial")
+    saved = partial.read_bytes().replace(b"\n", b"\r\n")
+    partial.write_bytes(saved)
+    for options in ((), ("--resume",)):
+        result = handful("predict", run, "long.csv", "-o", "out.csv", *options)
+        assert result.code == 2
+        assert result.err == (
+            "handful: out.csv.partial: this was changed since its rows were written. "
+            "Name another file with -o, or begin anew with --force (and without --resume)\n"
+        )
+    assert (partial.read_bytes(), Path("out.csv").exists()) == (saved, False)
+    assert handful("predict", run, "long.csv", "-o", "out.csv", "--force").code == 0
+    with Path("out.csv").open(newline="") as file:
+        assert [row["id"] for row in csv.DictReader(file)] == [str(n) for n in range(2, 1503)]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.tsv"])
+def test_any_id_reads_back(run: Path, name: str) -> None:
+    ids = ["a\rb", "\r", "a\nb", "a\r\nb", 'a"b', "a,b", "a\tb", ""]
+    Path("ids.jsonl").write_text("".join(json.dumps({"id": each, "text": "x"}) + "\n" for each in ids))
+    assert handful("predict", run, "ids.jsonl", "--id-column", "id", "-o", name).code == 0
+    again = handful("predict", run, name, "--id-column", "id", "--text-column", "label")
+    assert [row["id"] for row in again.events()] == ids
+
+
+def test_formulas_are_warned_of_once_where_spreadsheets_may_read_them(run: Path) -> None:
+    Path("ids.jsonl").write_text("".join(json.dumps({"id": f"=1+{n}", "text": "x"}) + "\n" for n in range(1500)))
+    command = ("predict", run, "ids.jsonl", "--id-column", "id")
+    said = "handful: warning: the id or label '=1+0' is a formula to spreadsheets: import that column as text\n"
+    for options in (("-o", "out.csv"), ("--output-format", "tsv")):
+        result = handful(*command, *options)
+        assert result.code == 0
+        assert (result.err.count("warning"), said in result.err) == (1, True)
+    assert Path("out.csv").read_text().splitlines()[1].startswith("=1+0,")
+    assert "warning" not in handful(*command, "-o", "out.jsonl").err
+    assert "warning" not in handful("predict", run, "texts.csv", "-o", "plain.csv").err
+
+
+@pytest.mark.parametrize("written_as", ["jsonl", "csv"])
+def test_nothing_that_steers_a_terminal_is_sent_to_one(run: Path, written_as: str) -> None:
+    steering = "é\x9b2J\u202e\x1b[2J\x7f\r"
+    Path("ids.jsonl").write_text(json.dumps({"id": steering, "text": "x"}) + "\n")
+    command = ("predict", run, "ids.jsonl", "--id-column", "id", "--output-format", written_as)
+    piped = handful(*command).out
+    ours, theirs = os.openpty()
+    argv = [sys.executable, "-m", "handful", *map(str, command)]
+    subprocess.run(argv, stdout=theirs, env={**os.environ, "PYTHONPATH": str(PROJECT)}, check=True)
+    shown = os.read(ours, 10_000).decode().replace("\r\n", "\n")  # the terminal's own line ends
+    os.close(theirs)
+    os.close(ours)
+    assert "\x9b" in piped
+    assert "é\\u009b2J\\u202e\\u001b[2J\\u007f\\" in shown
+    assert not set(shown) & set(steering) - {*"é[2J"}
+    if written_as == "jsonl":
+        assert json.loads(shown) == json.loads(piped)
 
 
 def test_every_process_gives_the_same_bytes(run: Path) -> None:

@@ -49,7 +49,7 @@ def pipeline(directory: Path, settings: Mapping[str, Any] = SETTINGS, *, force: 
         run.clear_checkpoints("train")
         run.publish_json("results", {"kept": len(kept)})
         files.make_directory(directory / "predictions")
-        with atomic_lines(directory / "predictions" / "test.csv", fingerprint(kept), resume=True) as writer:
+        with atomic_lines(directory / "predictions" / "test.csv", fingerprint(kept)) as writer:
             for start in range(writer.rows, 4, 2):
                 writer.commit("".join(f"{row},é\n" for row in range(start, start + 2)).encode(), 2)
 

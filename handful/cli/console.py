@@ -25,6 +25,15 @@ def plain(text: str) -> str:
     return _STEERING.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
+def plain_json(text: str) -> str:
+    r"""As `plain`, spelled as JSON spells characters: a JSON text means the same as before.
+
+    >>> plain_json('{"id": "a\x9b2J"}')
+    '{"id": "a\\u009b2J"}'
+    """
+    return _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def say(text: str = "") -> None:
     """Print lines on stdout."""
     print(plain(text), flush=True)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import functools
 import itertools
-import os
 import sys
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from handful.cli.console import tell, tell_warning
+from handful.cli.console import plain_json, tell, tell_warning
 from handful.cli.options import DeviceChoice, DtypeChoice, PrecisionChoice, takes
 from handful.cli.stopping import stopping_gently
 from handful.cli.watching import watching
-from handful.errors import DataError, RunError
+from handful.errors import DataError
 
 if TYPE_CHECKING:
     from handful.classifier import Classifier
@@ -50,7 +49,12 @@ class PredictOptions:
     ] = None
     text_column: Annotated[str, typer.Option(help="Column of the text.")] = "text"
     id_column: Annotated[str | None, typer.Option(help="Column of the id (default: the line number).")] = None
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped prediction.")] = False
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a stopped prediction; without --force that is done anyway.")
+    ] = False
+    force: Annotated[
+        bool, typer.Option("--force", help="Begin a stopped prediction anew; replace a file that holds none.")
+    ] = False
     base_model: Annotated[str | None, typer.Option(help="Where the base model is now, if it has moved.")] = None
     device: Annotated[DeviceChoice, typer.Option(help="Where the model runs.")] = "auto"
     dtype: Annotated[DtypeChoice, typer.Option(help="Float type of the weights.")] = "auto"
@@ -95,27 +99,23 @@ def _predict(options: PredictOptions) -> None:
         _say_agreement(options.precision, classifier, load(), [text for _, text in first])
     with stopping_gently() as stop, watching(stop, as_json=False) as watch:
         watch.start("predict", None, "texts")
-        with ExitStack() as failed:
-            failed.callback(_tell_of_rows, options, stop, _waiting_rows(options))
-            written = _written(options, directory, classifier, rows, watch)
-            failed.pop_all()
+        tell_of_rows = functools.partial(_tell_of_rows, options, stop)
+        written = _written(options, directory, classifier, rows, watch, tell_of_rows)
         watch.finish(f"{written.rows} texts")
     if written.cut:
         limit = classifier.spec.max_text_tokens
         tell_warning(f"{written.cut} of the texts were longer than {limit} tokens: their middle was left out")
 
 
-def _tell_of_rows(options: PredictOptions, stop: StopRequest, before: int) -> None:
+def _tell_of_rows(options: PredictOptions, stop: StopRequest, rows: int) -> None:
     """Say that what was answered until a failure is kept; where the user stopped it, the whole command is shown."""
-    rows = _waiting_rows(options)
-    if rows > before and not stop.requested:
-        tell(f"{rows:,} rows are answered and kept: the same command with --resume goes on behind them.")
+    if not stop.requested:
+        again = "the same command with --resume" if _begins_anew(options) else "the same command"
+        tell(f"{rows:,} rows are answered and kept: {again} goes on behind them.")
 
 
-def _waiting_rows(options: PredictOptions) -> int:
-    from handful.storage.outputs import waiting_rows
-
-    return 0 if options.output is None or options.source == "-" else waiting_rows(options.output)
+def _begins_anew(options: PredictOptions) -> bool:
+    return options.force and not options.resume
 
 
 def _say_agreement(precision: str, classifier: Classifier, exact: Classifier, texts: list[str]) -> None:
@@ -136,55 +136,39 @@ def _first_checked(rows: Rows) -> Rows:
 
 
 def _check_output(options: PredictOptions) -> None:
-    from handful.prediction_files import output_format
-    from handful.storage.outputs import stands_beside
+    from handful.cli.output_checks import check_output
+    from handful.prediction_rows import output_format
 
-    if options.resume and (options.output is None or options.source == "-"):
-        what = "standard output" if options.output is None else "standard input"
-        raise DataError(f"{what} cannot be resumed", where="--resume", mend="Name files for input and output.")
-    if options.output is None:
-        return
-    where = str(options.output)
-    if options.output.is_dir():
-        raise RunError("this is a folder, not a file", where=where, mend="Name the file to write in it.")
-    if options.output.exists() and not options.output.is_file():
-        mend = "Leave out -o and send standard output there."
-        raise RunError("this is a pipe or a device, and a file would take its place", where=where, mend=mend)
-    if not options.output.parent.is_dir():
-        raise RunError("its folder does not exist", where=where, mend="Make the folder, or name another file.")
-    source = Path(options.source)
-    if options.output.exists() and _is_input(options.output, options.source):
-        raise RunError("this is the input file", where=where, mend="Name another file for the predictions.")
-    if source.absolute() in stands_beside(options.output.absolute()):
-        message = f"the input {options.source} has a name that is needed while this is written"
-        raise RunError(message, where=where, mend="Rename the input, or name another file for the predictions.")
-    output_format(options.output, options.output_format)
+    if options.output is not None:
+        check_output(options.output, options.source, force=options.force)
+        output_format(options.output, options.output_format)
+    elif options.resume:
+        raise DataError("standard output cannot be resumed", where="--resume", mend="Name a file with -o.")
 
 
-def _is_input(path: Path, source: str) -> bool:
-    if source != "-":
-        return Path(source).exists() and path.samefile(source)
-    try:
-        return os.path.samestat(path.stat(), os.fstat(sys.stdin.fileno()))
-    except (OSError, ValueError):  # no standard input, or one that is no file
-        return False
-
-
-def _written(options: PredictOptions, directory: Path, classifier: Classifier, rows: Rows, watch: Watch) -> Written:
-    from handful.prediction_files import output_format, predict_to_file, predict_to_stream, prediction_identity
+def _written(
+    options: PredictOptions,
+    directory: Path,
+    classifier: Classifier,
+    rows: Rows,
+    watch: Watch,
+    on_kept: Callable[[int], None],
+) -> Written:
+    from handful.prediction_files import predict_to_file, predict_to_stream, prediction_identity
+    from handful.prediction_rows import output_format
 
     written_as = output_format(options.output, options.output_format)
     if options.output is None:
         return predict_to_stream(classifier, rows, _write_to_stdout, written_as, watch)
-    if options.source == "-":
-        identity = "stdin"
-    else:
-        columns = (options.text_column, options.id_column, options.input_format, written_as)
-        numbers = (options.base_model, options.device, options.dtype, options.load_in_4bit, options.precision)
-        identity = prediction_identity(Path(options.source), directory, *columns, *numbers)
-    return predict_to_file(classifier, rows, options.output, written_as, identity, watch, resume=options.resume)
+    columns = (options.text_column, options.id_column, options.input_format, written_as)
+    numbers = (options.base_model, options.device, options.dtype, options.load_in_4bit, options.precision)
+    identity = prediction_identity(options.source, directory, *columns, *numbers)
+    anew = _begins_anew(options)
+    return predict_to_file(classifier, rows, options.output, written_as, identity, watch, anew=anew, on_kept=on_kept)
 
 
 def _write_to_stdout(data: bytes) -> None:
+    if sys.stdout.isatty():  # what a program reads stays as it is
+        data = plain_json(data.decode()).encode()
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()

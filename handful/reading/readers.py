@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
 from handful.errors import DataError
-from handful.limits import MAX_LONG_TEXT_CHARS, MAX_TEXT_CHARS
+from handful.limits import MAX_BLANK_CHARS, MAX_LONG_TEXT_CHARS, MAX_TEXT_CHARS
 from handful.reading.decoding import Encoding, check_text, text_lines
 from handful.reading.delimited import delimited_rows
 from handful.reading.jsonlines import json_rows
@@ -196,11 +196,15 @@ def _format_of(name: str, is_path: bool) -> Format | None:
 
 
 def _peek(lines: Iterator[str], name: str) -> tuple[str, Iterator[str]]:
-    seen = []
+    seen, blank_chars = [], 0
     for line in lines:
         seen.append(line)
         if line.strip():
             return line, itertools.chain(seen, lines)
+        blank_chars += len(line)
+        if blank_chars > MAX_BLANK_CHARS:
+            message = f"there is nothing but white space in the first {MAX_BLANK_CHARS:,} characters"
+            raise DataError(message, where=name, mend="Delete the blank lines before the first row.")
     raise DataError("the file is empty", where=name, mend="Give it a header line and one row per text.")
 
 

@@ -24,7 +24,7 @@ from handful.errors import RunError
 
 TEMPORARY = ".handful-tmp"
 """How the names of temporary files end."""
-_AGAIN = "then give the same command again (predict: with --resume): it goes on where it stopped"
+_AGAIN = "then give the same command again: it goes on where it stopped"
 _MENDS = {
     errno.ENOSPC: f"Free that space, {_AGAIN}",
     errno.EDQUOT: f"Your disk quota is used up: free that space, {_AGAIN}",
@@ -236,14 +236,14 @@ def locked(lock: Path, owned: Path) -> Iterator[None]:
     """Hold an exclusive lock that ends with this process, however it ends.
 
     Args:
-        lock: The lock file; a file of the same name and `.json` beside it says who holds it.
+        lock: The lock file; `holder_of` it says who holds it.
         owned: What the lock protects, for the message.
 
     Raises:
         RunError: Another process holds it; raised at once.
     """
     guard = FileLock(lock, thread_local=False)
-    holder = lock.with_name(f"{lock.name}.json")
+    holder = holder_of(lock)
     with explained(owned, 0):
         try:
             guard.acquire(timeout=0)
@@ -259,6 +259,11 @@ def locked(lock: Path, owned: Path) -> Iterator[None]:
         with suppress(OSError):
             holder.unlink(missing_ok=True)
         guard.release()
+
+
+def holder_of(lock: Path) -> Path:
+    """Return the file beside a lock that says who holds it."""
+    return lock.with_name(f"{lock.name}.json")
 
 
 def _held_by(holder: Path) -> str:

@@ -320,6 +320,30 @@ class TestTextsToPredict:
         with pytest.raises(DataError, match=r"^stdin:2: the row has 2 fields and the header 1\."):
             list(iter_texts("-", format="csv"))
 
+    @pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+    def test_blank_lines_before_the_first_row_count_as_lines(self, tmp_path: Path, name: str) -> None:
+        rows = "text\nt\n" if name == "a.csv" else '{"text": "s"}\n{"text": "t"}\n'
+        path = write(tmp_path, "\n" * 99_000 + "\r\n" * 500 + rows, name)
+        assert list(iter_texts(path))[-1] == (str(99_500 + 2), "t")
+
+    @pytest.mark.parametrize("line", [b"\n", b" \t\r\n", b" " * 50_000 + b"\n"])
+    def test_blank_lines_without_end_are_given_up(self, line: bytes) -> None:
+        class Endless(io.RawIOBase):
+            bytes_read = 0
+
+            def readline(self, size: int | None = -1, /) -> bytes:
+                self.bytes_read += len(line)
+                return line
+
+        stream: Any = Endless()
+        with pytest.raises(DataError) as caught:
+            next(iter_texts(stream))
+        assert stream.bytes_read <= 100_000 + len(line)
+        assert str(caught.value) == (
+            "stream: there is nothing but white space in the first 100,000 characters. "
+            "Delete the blank lines before the first row."
+        )
+
     def test_memory_does_not_grow_with_the_file(self) -> None:
         class Endless(io.RawIOBase):
             lines = 50_000

@@ -98,8 +98,8 @@ def test_the_disk_full_message_in_full(tmp_path: Path, monkeypatch: pytest.Monke
         files.write_atomic(tmp_path / "results.json", b"x" * 12345)
     assert str(caught.value) == (
         f"{tmp_path / 'results.json'}: cannot be written: No space left on device "
-        "(12,345 bytes needed, 4,096 free). Free that space, then give the same command again "
-        "(predict: with --resume): it goes on where it stopped"
+        "(12,345 bytes needed, 4,096 free). Free that space, then give the same command again: "
+        "it goes on where it stopped"
     )
 
 

@@ -4,12 +4,13 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from handful.errors import RunError
 from handful.storage import files
-from handful.storage.outputs import atomic_lines
+from handful.storage.outputs import atomic_lines, stands_beside
 
 HEADER = b"id,label\n"
 ROWS = [f"{number},label {number % 3}\n".encode() for number in range(10)]
@@ -22,9 +23,9 @@ def _reset() -> Iterator[None]:
     files.failpoint = files._pass
 
 
-def predict(path: Path, *, resume: bool = True, identity: str = "input 1", chunk: int = 3) -> int:
+def predict(path: Path, *, anew: bool = False, identity: str = "input 1", chunk: int = 3) -> int:
     """Write ROWS in chunks as a prediction command does; return how many rows were computed."""
-    with atomic_lines(path, identity, header=HEADER, resume=resume) as writer:
+    with atomic_lines(path, identity, header=HEADER, anew=anew) as writer:
         first = writer.rows
         for start in range(first, len(ROWS), chunk):
             lines = ROWS[start : start + chunk]
@@ -141,35 +142,129 @@ def test_a_failed_commit_can_be_repeated(tmp_path: Path) -> None:
     assert out.read_bytes() == WHOLE
 
 
-def test_resuming_with_another_input_is_refused_and_anew_is_allowed(tmp_path: Path) -> None:
+def refused(out: Path, **options: Any) -> str:
+    """The error of a prediction that must leave every file as it is, without the folder of the test."""
+    before = {path.name: path.read_bytes() for path in out.parent.iterdir() if path.is_file()}
+    with pytest.raises(RunError) as caught:
+        predict(out, **options)
+    after = {path.name: path.read_bytes() for path in out.parent.iterdir() if path.is_file()}
+    assert after == {"out.csv.lock": b"", **before}
+    return str(caught.value).replace(f"{out.parent}/", "")
+
+
+MEND = "Name another file with -o, or begin anew with --force (and without --resume)"
+
+
+def test_rows_of_another_identity_are_kept_until_it_begins_anew(tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     interrupt(out, 6)
-    with pytest.raises(RunError) as caught:
-        predict(out, identity="input 2")
-    assert str(caught.value) == (
-        f"{out}.partial: the input's name, the classifier or an option has changed since these rows were written. "
-        "Leave out --resume to start anew"
+    assert refused(out, identity="input 2") == (
+        "out.csv.partial: the input's name, the classifier or an option has changed since these rows were written. "
+        f"{MEND}"
     )
     assert predict(out, identity="input 1") == 4
     interrupt(out, 6)
-    assert predict(out, identity="input 2", resume=False) == 10
+    assert predict(out, identity="input 2", anew=True) == 10
     assert out.read_bytes() == WHOLE
 
 
-@pytest.mark.parametrize("harm", ["short", "gone", "sidecar"])
-def test_a_harmed_partial_file_is_started_anew(tmp_path: Path, harm: str) -> None:
+def test_what_waits_without_a_row_is_of_no_use_to_anyone(tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    interrupt(out, 0)
+    assert predict(out, identity="input 2") == 10
+    assert out.read_bytes() == WHOLE
+
+
+@pytest.mark.parametrize("harm", ["carriage returns", "one byte", "short", "a fifo"])
+def test_a_partial_file_that_was_changed_is_not_gone_on_with(tmp_path: Path, harm: str) -> None:
+    out, partial = tmp_path / "out.csv", tmp_path / "out.csv.partial"
+    interrupt(out, 6)
+    written = partial.read_bytes()
+    if harm == "carriage returns":
+        partial.write_bytes(written.replace(b"\n", b"\r\n"))
+    elif harm == "one byte":
+        partial.write_bytes(written.replace(b"label 1", b"label 2", 1))
+    elif harm == "short":
+        os.truncate(partial, 20)
+    else:
+        partial.unlink()
+        os.mkfifo(partial)
+    said = "not left by an unfinished prediction" if harm == "a fifo" else "changed since its rows were written"
+    assert refused(out) == f"out.csv.partial: this was {said}. {MEND}"
+    assert predict(out, anew=True) == 10
+    assert out.read_bytes() == WHOLE
+
+
+def test_where_the_partial_file_is_gone_all_is_written(tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    for identity, older in (("input 1", b"another"), ("input 1", WHOLE + b"10,label 1\n"), ("input 2", WHOLE)):
+        interrupt(out, 10)
+        (tmp_path / "out.csv.partial").unlink()
+        out.write_bytes(older)
+        assert predict(out, identity=identity) == 10
+        assert out.read_bytes() == WHOLE
+        out.unlink()
+
+
+def test_rows_that_came_after_a_kill_behind_the_last_rename_are_added(tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     interrupt(out, 6)
-    out.write_bytes(b"an older result")
-    partial = tmp_path / "out.csv.partial"
-    if harm == "short":
-        os.truncate(partial, 20)
-    elif harm == "gone":
-        partial.unlink()
-    else:
-        (tmp_path / "out.csv.partial.json").write_bytes(b"{")
-    assert predict(out) == 10
+    (tmp_path / "out.csv.partial").rename(out)
+    assert predict(out) == 4
     assert out.read_bytes() == WHOLE
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"rows": 6}', b'{"identity": "x", "rows": "many"}'])
+def test_a_sidecar_that_is_none_of_ours_is_kept(tmp_path: Path, content: bytes) -> None:
+    out = tmp_path / "out.csv"
+    interrupt(out, 6)
+    (tmp_path / "out.csv.partial.json").write_bytes(content)
+    assert refused(out) == f"out.csv.partial.json: this does not say how far an unfinished prediction is. {MEND}"
+    assert predict(out, anew=True) == 10
+    assert out.read_bytes() == WHOLE
+
+
+def test_a_partial_file_that_is_none_of_ours_is_kept(tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    (tmp_path / "out.csv.partial").write_text("a person's own")
+    assert refused(out) == f"out.csv.partial: this was not left by an unfinished prediction. {MEND}"
+
+
+@pytest.mark.parametrize("name", ["out.csv.lock", "out.csv.lock.json"])
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_lock_that_is_none_of_ours_is_kept(tmp_path: Path, name: str, anew: bool) -> None:
+    out = tmp_path / "out.csv"
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(RunError) as caught:
+        predict(out, anew=anew)
+    assert str(caught.value) == (
+        f"{tmp_path / name}: this is no lock of handful's, and its name is needed while predictions are written. "
+        "Move it elsewhere, or name another output"
+    )
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "{}")]
+
+
+def test_a_lock_with_content_that_a_kill_left_is_ours(tmp_path: Path) -> None:
+    # As on a file system without locks, where the lock itself says who holds it.
+    out = tmp_path / "out.csv"
+    (tmp_path / "out.csv.lock").write_text("123\nhost\n")
+    (tmp_path / "out.csv.lock.json").write_text('{"pid": 123, "host": "host", "since": "2026-11-28"}')
+    assert predict(out) == 10
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_every_file_that_stands_beside_an_output_is_named(tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    seen: set[Path] = set()
+
+    def look(operation: str) -> None:
+        seen.update(path for path in tmp_path.iterdir() if path != out)
+
+    files.failpoint = look
+    interrupt(out, 6)
+    predict(out)
+    assert seen == {*stands_beside(out)}
 
 
 def test_two_writers_of_one_file_are_refused(tmp_path: Path) -> None:
