@@ -46,7 +46,7 @@ class Written:
 
     rows: int
     cut: int
-    """Texts whose middle was left out; of a resumed file, those since."""
+    """Texts whose middle was left out; of a file that was gone on with, those since."""
 
 
 def classifier_directory(path: Path) -> Path:

@@ -639,8 +639,6 @@ PREDICT_FAULTS: dict[str, tuple[tuple[str, ...], str]] = {
                            "Name the file to write in it."),
     "output is the input": (("test.jsonl", "-o", "test.jsonl"), "test.jsonl: this is the input file. "
                             "Name another file for the predictions."),
-    "resume stdout": (("test.jsonl", "--resume"), "--resume: standard output cannot be resumed. "
-                      "Name a file with -o."),
     "output is ours": (("test.jsonl", "-o", "examples.csv"), "examples.csv: the file is there already and holds no "
                        "predictions. Name another file, or replace this one with --force."),
     "output in a classifier": (("test.jsonl", "-o", "run/adapter/out.csv"), "run/adapter/out.csv: its folder is a "
@@ -665,17 +663,16 @@ def test_resuming_with_another_input(made: Path) -> None:
     assert not Path("out.csv").exists()
     assert Path("out.csv.partial").read_bytes().count(b"\n") == 1 + 1024
     partial = Path("out.csv.partial").read_bytes()
-    mend = "Name another file with -o, or begin anew with --force (and without --resume)"
+    mend = "Name another file with -o, or begin anew with --force."
     _write("many.jsonl", "\n".join(['{"text": "another"}', *rows[1:]]) + "\n")
     _write("other.jsonl", "\n".join(rows) + "\n")
-    for resume in ((), ("--resume",), ("--resume", "--force")):
-        assert fails("predict", "run", "many.jsonl", "-o", "out.csv", *resume) == (
-            "out.csv.partial: the first 1,024 rows of the input are others than those that were answered. " + mend
-        )
-        assert fails("predict", "run", "other.jsonl", "-o", "out.csv", *resume) == (
-            "out.csv.partial: the input's name, the classifier or an option has changed since these rows were written. "
-            + mend
-        )
+    assert fails("predict", "run", "many.jsonl", "-o", "out.csv") == (
+        "out.csv.partial: the first 1,024 rows of the input are others than those that were answered. " + mend
+    )
+    assert fails("predict", "run", "other.jsonl", "-o", "out.csv") == (
+        "out.csv.partial: the input's name, the classifier or an option has changed since these rows were written. "
+        + mend
+    )
     _write("many.jsonl", "\n".join(rows[:1000]) + "\n")
     assert "the first 1,024 rows of the input are others" in fails("predict", "run", "many.jsonl", "-o", "out.csv")
     assert Path("out.csv.partial").read_bytes() == partial
@@ -759,7 +756,7 @@ def test_a_fault_of_ours_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> N
     assert "Traceback" not in result.err
     assert result.err == (
         "handful: this is a fault of handful, not yours: ZeroDivisionError: division by zero\n"
-        "Nothing finished before is lost; the same command (predict: with --resume) goes on where it stopped. "
+        "Nothing finished before is lost; the same command goes on where it stopped. "
         "For the details:\n"
         "  handful --debug check task.yaml\n"
     )

@@ -191,10 +191,10 @@ def test_parquet(run: Path) -> None:
     assert [row["id"] for row in handful("predict", run, "texts.parquet").events()] == ["1", "2"]
 
 
-def test_the_same_again_without_and_with_resume(run: Path) -> None:
+def test_the_same_again_is_the_same_file(run: Path) -> None:
     assert handful("predict", run, "texts.csv", "-o", "out.csv").code == 0
     first = Path("out.csv").read_bytes()
-    assert handful("predict", run, "texts.csv", "-o", "out.csv", "--resume").code == 0
+    assert handful("predict", run, "texts.csv", "-o", "out.csv").code == 0
     assert Path("out.csv").read_bytes() == first
     assert sorted(path.name for path in Path().iterdir()) == ["out.csv", "texts.csv"]
 
@@ -227,18 +227,15 @@ def answered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
-@pytest.mark.parametrize("options", [(), ("--resume",), ("--force", "--resume")])
-def test_the_same_command_goes_on_behind_what_a_bad_row_stopped(
-    run: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
-) -> None:
+def test_the_same_command_goes_on_behind_what_a_bad_row_stopped(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hint = "1,024 rows are answered and kept: the same command goes on behind them."
     assert stopped_at("red,blue", run) == hint
     assert "kept" not in handful("predict", run, "none.csv", "-o", "new.csv").err
     counts = answered(monkeypatch)
-    assert stopped_at("red,blue", run, *options) == hint  # the same row stops it again
+    assert stopped_at("red,blue", run) == hint  # the same row stops it again
     assert counts == []
     Path("long.csv").write_text("\n".join(["text", *ROWS, "blue"]) + "\n")
-    assert handful("predict", run, "long.csv", "-o", "out.csv", *options).code == 0
+    assert handful("predict", run, "long.csv", "-o", "out.csv").code == 0
     assert sum(counts) == 1501 - 1024
     assert handful("predict", run, "long.csv", "-o", "anew.csv").code == 0
     assert Path("out.csv").read_bytes() == Path("anew.csv").read_bytes()
@@ -252,7 +249,7 @@ def test_force_begins_anew_and_says_how_to_go_on(run: Path, monkeypatch: pytest.
     assert "Name another file with -o, or begin anew with --force" in refused.err
     assert "kept" not in refused.err
     counts = answered(monkeypatch)
-    hint = "1,024 rows are answered and kept: the same command with --resume goes on behind them."
+    hint = "1,024 rows are answered and kept: the same command without --force goes on behind them."
     assert stopped_at("red,blue", run, "--force") == hint
     assert sum(counts) == 1024
     assert handful("predict", run, "other.csv", "-o", "out.csv", "--force").code == 0
@@ -280,13 +277,12 @@ def test_rows_that_a_spreadsheet_saved_meanwhile_are_not_gone_on_with(run: Path)
     partial = Path("out.csv.partial")
     saved = partial.read_bytes().replace(b"\n", b"\r\n")
     partial.write_bytes(saved)
-    for options in ((), ("--resume",)):
-        result = handful("predict", run, "long.csv", "-o", "out.csv", *options)
-        assert result.code == 2
-        assert result.err == (
-            "handful: out.csv.partial: this was changed since its rows were written. "
-            "Name another file with -o, or begin anew with --force (and without --resume)\n"
-        )
+    result = handful("predict", run, "long.csv", "-o", "out.csv")
+    assert result.code == 2
+    assert result.err == (
+        "handful: out.csv.partial: this was changed since its rows were written. "
+        "Name another file with -o, or begin anew with --force.\n"
+    )
     assert (partial.read_bytes(), Path("out.csv").exists()) == (saved, False)
     assert handful("predict", run, "long.csv", "-o", "out.csv", "--force").code == 0
     with Path("out.csv").open(newline="") as file:

@@ -186,9 +186,10 @@ def test_an_interrupt_before_the_work_begins(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("command", "advice"),
     [
-        ("predict run x.csv -oout.csv", "Go on with:\n  handful predict run x.csv -oout.csv --resume\n"),
-        ("predict run x.csv --output=o.csv", "Go on with:\n  handful predict run x.csv --output=o.csv --resume\n"),
-        ("predict run - -o out.csv", "Begin anew, with the same texts:\n  handful predict run - -o out.csv\n"),
+        ("predict run x.csv -oout.csv", "Go on with:\n  handful predict run x.csv -oout.csv\n"),
+        ("predict run x.csv --output=o.csv", "Go on with:\n  handful predict run x.csv --output=o.csv\n"),
+        ("predict run x.csv -o o.csv --force", "Go on with:\n  handful predict run x.csv -o o.csv\n"),
+        ("predict run - -o out.csv", "Go on, with the same texts:\n  handful predict run - -o out.csv\n"),
         ("predict run x.csv", "Begin anew, with the same texts:\n  handful predict run x.csv\n"),
     ],
 )
@@ -247,9 +248,8 @@ def test_a_killed_prediction_goes_on_with_the_same_bytes(tmp_path: Path) -> None
         assert not (tmp_path / "out.csv").exists()
         if number == signal.SIGINT:
             assert process.returncode == 130
-            assert err.decode().rstrip().endswith("handful predict run many.csv -o out.csv --resume")
-        again = ("--resume",) if number == signal.SIGINT else ()
-        assert start(*predict, "out.csv", *again, cwd=tmp_path).wait(timeout=120) == 0
+            assert err.decode().rstrip().endswith("handful predict run many.csv -o out.csv")
+        assert start(*predict, "out.csv", cwd=tmp_path).wait(timeout=120) == 0
         assert (tmp_path / "out.csv").read_bytes() == whole
         assert sorted(path.name for path in tmp_path.glob("out.csv*")) == ["out.csv"]
         (tmp_path / "out.csv").unlink()

@@ -138,16 +138,18 @@ def _ready_streams() -> None:
 
 
 def _stopped(message: str, argv: Sequence[str]) -> int:
-    resumed = [*argv, "--resume"] if _is_unresumed_prediction(argv) else argv
     said, again = message.rstrip("."), "Go on with"
-    if "predict" in argv and (_STDIN in argv or not _is_into_file(argv)):
+    if "predict" in argv and not _is_into_file(argv):
         said, again = "stopped", "Begin anew, with the same texts"
-    tell_error(f"{said}. {again}:\n  {shlex.join(['handful', *resumed])}")
+    elif "predict" in argv and _STDIN in argv:
+        again = "Go on, with the same texts"
+    tell_error(f"{said}. {again}:\n  {shlex.join(['handful', *_going_on(argv)])}")
     return STOPPED
 
 
-def _is_unresumed_prediction(argv: Sequence[str]) -> bool:
-    return "predict" in argv and _is_into_file(argv) and "--resume" not in argv and _STDIN not in argv
+def _going_on(argv: Sequence[str]) -> list[str]:
+    """Return the command that goes on: `--force` would begin anew."""
+    return [arg for arg in argv if arg != "--force"]
 
 
 def _is_into_file(argv: Sequence[str]) -> bool:
@@ -169,10 +171,10 @@ def _unforeseen(error: Exception, argv: Sequence[str], settings: Settings) -> in
     if _is_of_memory(error):
         return _out_of_memory(argv)
     first_line = (str(error).strip().splitlines() or [""])[0]
-    again = shlex.join(["handful", "--debug", *argv])
+    again = shlex.join(["handful", "--debug", *_going_on(argv)])
     tell_error(
         f"this is a fault of handful, not yours: {type(error).__name__}: {first_line[:300]}\n"
-        f"Nothing finished before is lost; the same command (predict: with --resume) goes on where it stopped. "
+        "Nothing finished before is lost; the same command goes on where it stopped. "
         f"For the details:\n  {again}"
     )
     return FAULT

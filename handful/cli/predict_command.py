@@ -16,7 +16,6 @@ from handful.cli.console import plain_json, tell, tell_warning
 from handful.cli.options import DeviceChoice, DtypeChoice, PrecisionChoice, takes
 from handful.cli.stopping import stopping_gently
 from handful.cli.watching import watching
-from handful.errors import DataError
 
 if TYPE_CHECKING:
     from handful.classifier import Classifier
@@ -49,9 +48,6 @@ class PredictOptions:
     ] = None
     text_column: Annotated[str, typer.Option(help="Column of the text.")] = "text"
     id_column: Annotated[str | None, typer.Option(help="Column of the id (default: the line number).")] = None
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a stopped prediction; without --force that is done anyway.")
-    ] = False
     force: Annotated[
         bool, typer.Option("--force", help="Begin a stopped prediction anew; replace a file that holds none.")
     ] = False
@@ -110,12 +106,8 @@ def _predict(options: PredictOptions) -> None:
 def _tell_of_rows(options: PredictOptions, stop: StopRequest, rows: int) -> None:
     """Say that what was answered until a failure is kept; where the user stopped it, the whole command is shown."""
     if not stop.requested:
-        again = "the same command with --resume" if _begins_anew(options) else "the same command"
+        again = "the same command without --force" if options.force else "the same command"
         tell(f"{rows:,} rows are answered and kept: {again} goes on behind them.")
-
-
-def _begins_anew(options: PredictOptions) -> bool:
-    return options.force and not options.resume
 
 
 def _say_agreement(precision: str, classifier: Classifier, exact: Classifier, texts: list[str]) -> None:
@@ -142,8 +134,6 @@ def _check_output(options: PredictOptions) -> None:
     if options.output is not None:
         check_output(options.output, options.source, force=options.force)
         output_format(options.output, options.output_format)
-    elif options.resume:
-        raise DataError("standard output cannot be resumed", where="--resume", mend="Name a file with -o.")
 
 
 def _written(
@@ -163,8 +153,9 @@ def _written(
     columns = (options.text_column, options.id_column, options.input_format, written_as)
     numbers = (options.base_model, options.device, options.dtype, options.load_in_4bit, options.precision)
     identity = prediction_identity(options.source, directory, *columns, *numbers)
-    anew = _begins_anew(options)
-    return predict_to_file(classifier, rows, options.output, written_as, identity, watch, anew=anew, on_kept=on_kept)
+    return predict_to_file(
+        classifier, rows, options.output, written_as, identity, watch, anew=options.force, on_kept=on_kept
+    )
 
 
 def _write_to_stdout(data: bytes) -> None:

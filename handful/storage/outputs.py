@@ -26,7 +26,7 @@ from handful.storage.jsonl import decode
 _PARTIAL, _SIDECAR, _LOCK = ".partial", ".partial.json", ".lock"
 _HASHED_BYTES = 2**20
 """Bytes that are read at a time to hash a file."""
-ANEW = "Name another file with -o, or begin anew with --force (and without --resume)"
+ANEW = "Name another file with -o, or begin anew with --force."
 """How to mend an output that cannot go on with the rows that wait for it."""
 
 

@@ -152,7 +152,7 @@ def refused(out: Path, **options: Any) -> str:
     return str(caught.value).replace(f"{out.parent}/", "")
 
 
-MEND = "Name another file with -o, or begin anew with --force (and without --resume)"
+MEND = "Name another file with -o, or begin anew with --force."
 
 
 def test_rows_of_another_identity_are_kept_until_it_begins_anew(tmp_path: Path) -> None:
