@@ -30,6 +30,7 @@ from handful.storage.manifest import (
     LOCK,
     MANIFEST,
     OLD,
+    STEPS,
     finish_moving,
     read_manifest,
     refuse_foreign,
@@ -50,7 +51,6 @@ __all__ = [
     "refuse_links",
 ]
 
-_STEPS = "steps"
 _ADAPTER = "adapter"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class Run:
     def _internal(self, name: str, suffix: str) -> Path:
         if not _NAME.fullmatch(name):
             raise ValueError(f"not a plain name: {name!r}")
-        return self.directory / _STEPS / f"{name}{suffix}"
+        return self.directory / STEPS / f"{name}{suffix}"
 
     def publish(self, name: str, rows: Iterable[Mapping[str, Any]]) -> Path:
         """Write `<name>.jsonl`, such as candidates or predictions/test; `publish_file` says what it raises."""
@@ -124,7 +124,7 @@ class Run:
             ValueError: The name leaves the run directory, or belongs to the run itself.
         """
         parts = name.split("/")
-        taken = name in {MANIFEST, "reviews.jsonl"} or parts[0] in {_STEPS, _ADAPTER}
+        taken = name in {MANIFEST, "reviews.jsonl"} or parts[0] in {STEPS, _ADAPTER}
         if taken or OLD.fullmatch(parts[0]) or not all(map(_NAME.fullmatch, parts)):
             raise ValueError(f"not a name to publish: {name!r}")
         path = self.directory.joinpath(*parts)
@@ -250,12 +250,12 @@ def open_run(directory: str | Path, manifest: Mapping[str, Any], *, force: bool 
     """
     directory = Path(directory)
     refuse_foreign(directory)
-    refuse_links(directory, _STEPS, "predictions", "runs")
+    refuse_links(directory, STEPS, "predictions", "runs")
     files.make_directory(directory, 0o700)
     with files.locked(directory / LOCK, directory):
         finish_moving(directory)
         stored = settle_manifest(directory, manifest, force=force)
-        files.make_directory(directory / _STEPS)
+        files.make_directory(directory / STEPS)
         for folder in (directory, *directory.iterdir()):
             if not folder.is_symlink() and not OLD.fullmatch(folder.name):
                 files.sweep(folder)

@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -298,7 +299,7 @@ def test_a_directory_of_something_else_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_damaged_manifest_is_named_and_force_moves_it_away(tmp_path: Path) -> None:
     pipeline(tmp_path / "run")
-    for damage in (b'{"identity": ', b"[]", b'{"identity": {}}'):
+    for damage in (b'{"identity": ', b'{"format": 1, "identity": [], "environment": {}}', b"\0\0\0"):
         (tmp_path / "run" / "manifest.json").write_bytes(damage)
         with pytest.raises(RunError) as caught:
             pipeline(tmp_path / "run")
@@ -306,7 +307,34 @@ def test_a_damaged_manifest_is_named_and_force_moves_it_away(tmp_path: Path) -> 
             f"{tmp_path / 'run' / 'manifest.json'}: damaged. Give another directory, or make this one anew with --force"
         )
     pipeline(tmp_path / "run", force=True)
-    assert (tmp_path / "run" / "old-1" / "manifest.json").read_bytes() == b'{"identity": {}}'
+    assert (tmp_path / "run" / "old-1" / "manifest.json").read_bytes() == b"\0\0\0"
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        '{"name": "Tab counter", "version": "1.0", "manifest_version": 3}',
+        '{"format": 1, "identity": {}}',
+        "[]",
+        '{"name": "Tab counter", // the comments that browsers allow\n "manifest_version": 3}',
+        "",
+    ],
+)
+@pytest.mark.parametrize("force", [False, True])
+def test_a_manifest_of_something_else_is_left_alone(tmp_path: Path, manifest: str, force: bool) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "main.js").write_text("years of work")
+    (tmp_path / "manifest.json").write_text(manifest)
+    before = tree(tmp_path)
+    with pytest.raises(RunError) as caught:
+        pipeline(tmp_path, force=force)
+    assert str(caught.value) == (
+        f"{tmp_path}: not a run directory: its manifest.json is not of a run. Give a new or empty directory"
+    )
+    assert tree(tmp_path) == before
+    assert not list(tmp_path.glob(".handful*"))
+    with pytest.raises(RunError, match=r"its manifest.json is not of a run. Give the directory of a run"):
+        read_manifest(tmp_path)
 
 
 def test_reading_without_a_run_says_what_is_missing(tmp_path: Path) -> None:
@@ -476,8 +504,8 @@ def test_a_strangers_links_lead_nowhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["steps", "predictions", "runs"])
 def test_a_run_keeps_everything_in_its_own_directory(tmp_path: Path, name: str) -> None:
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "manifest.json").write_text("{}")
+    pipeline(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / name, ignore_errors=True)
     (tmp_path / "run" / name).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(RunError, match=f"{name}: is a link"):
         pipeline(tmp_path / "run")
