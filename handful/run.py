@@ -148,7 +148,7 @@ class Run:
     def adapter(self, inputs: object, work: Callable[[], Mapping[str, bytes]]) -> Path:
         """Return the classifier directory, calling `work` for its files only if it is not there for these inputs.
 
-        A directory that was changed by hand is renamed to `adapter.damaged`, not overwritten.
+        A directory that was changed by hand is renamed to `adapter.damaged-<n>`, not overwritten.
 
         Raises:
             RunError: The disk is full, failing or not writable.

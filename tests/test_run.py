@@ -391,9 +391,9 @@ def test_a_damaged_step_is_set_aside_and_made_again(
     damaged = harm(path.read_bytes())
     path.write_bytes(damaged)
     pipeline(tmp_path / "run")
-    aside = f"steps/{path.name}.damaged"
+    aside = f"steps/{path.name}.damaged-1"
     assert tree(tmp_path / "run") == {**whole, aside: damaged}
-    assert f"{path}: damaged; renamed to {path.name}.damaged and made again" in caplog.messages
+    assert f"{path}: damaged; renamed to {path.name}.damaged-1 and made again" in caplog.messages
 
 
 def test_a_changed_adapter_is_set_aside_and_one_of_other_inputs_replaced(tmp_path: Path) -> None:
@@ -404,10 +404,12 @@ def test_a_changed_adapter_is_set_aside_and_one_of_other_inputs_replaced(tmp_pat
         assert (run.adapter_dir / "w").read_bytes() == b"2"
         run.adapter([1], lambda: {"w": b"1"})
         assert (run.adapter_dir / "w").read_bytes() == b"1"
-        (run.adapter_dir / "w").write_bytes(b"3")
-        run.adapter([1], lambda: {"w": b"1"})
-        assert (run.adapter_dir / "w").read_bytes() == b"1"
-        assert (tmp_path / "run" / "adapter.damaged" / "w").read_bytes() == b"3"
+        for changed_by_hand in (b"3", b"4"):
+            (run.adapter_dir / "w").write_bytes(changed_by_hand)
+            run.adapter([1], lambda: {"w": b"1"})
+            assert (run.adapter_dir / "w").read_bytes() == b"1"
+        assert (tmp_path / "run" / "adapter.damaged-1" / "w").read_bytes() == b"3"
+        assert (tmp_path / "run" / "adapter.damaged-2" / "w").read_bytes() == b"4"
 
 
 def test_checkpoints_fall_back_to_the_one_before(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,14 @@ def read_checkpoint(path: Path) -> bytes | None:
 
 
 def set_aside(path: Path, why: str) -> None:
-    """Rename what is damaged, so that it can be made again and nothing is lost; raises as `write_step`."""
-    damaged = path.with_name(f"{path.name}.damaged")
-    _log.warning("%s: %s; renamed to %s and made again", path, why, damaged.name)
-    files.remove(damaged)
+    """Rename what is damaged to `<name>.damaged-<n>`, so that it is made again and nothing is lost.
+
+    Raises:
+        RunError: The disk does not let us.
+    """
+    ending = re.compile(re.escape(path.name) + r"\.damaged-(\d+)")
     with files.explained(path, 0):
+        taken = [int(found[1]) for other in path.parent.iterdir() if (found := ending.fullmatch(other.name))]
+        damaged = path.with_name(f"{path.name}.damaged-{max(taken, default=0) + 1}")
+        _log.warning("%s: %s; renamed to %s and made again", path, why, damaged.name)
         files.rename_synced(path, damaged)
