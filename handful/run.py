@@ -38,7 +38,7 @@ from handful.storage.manifest import (
     settle_manifest,
 )
 from handful.storage.outputs import LineWriter, atomic_lines
-from handful.storage.sealed import read_checkpoint, read_step, set_aside, write_checkpoint, write_step
+from handful.storage.sealed import read_checkpoint, read_step, set_aside, verified_rows, write_checkpoint, write_step
 
 __all__ = [
     "LineWriter",
@@ -165,7 +165,10 @@ class Run:
         return self.adapter_dir
 
     def has_adapter(self, inputs: object) -> bool:
-        """Return whether the classifier directory is there, whole, and made from these inputs; changes nothing."""
+        """Return whether the classifier directory is there, whole, and made from these inputs.
+
+        Changes nothing and needs no lock, so that every process of a training may ask.
+        """
         made_from = self._made_from(inputs)
         if not self.adapter_dir.exists() or not made_from.exists():
             return False
@@ -173,7 +176,7 @@ class Run:
             verify_directory(self.adapter_dir)
         except AdapterError:
             return False
-        return read_step(made_from) == [self._adapter_state()]
+        return verified_rows(made_from) == [self._adapter_state()]
 
     def _made_from(self, inputs: object) -> Path:
         return self._internal("adapter_dir", f"-{fingerprint(inputs)}.jsonl")

@@ -412,6 +412,21 @@ def test_a_changed_adapter_is_set_aside_and_one_of_other_inputs_replaced(tmp_pat
         assert (tmp_path / "run" / "adapter.damaged-2" / "w").read_bytes() == b"4"
 
 
+def test_asking_for_the_adapter_changes_nothing(tmp_path: Path) -> None:
+    with open_run(tmp_path / "run", SETTINGS) as run:
+        run.adapter([1], lambda: {"w": b"1"})
+        assert run.has_adapter([1])
+        assert not run.has_adapter([2])
+        made_from = next((tmp_path / "run" / "steps").glob("adapter_dir-*"))
+        made_from.write_bytes(b"torn")
+        before = tree(tmp_path / "run")
+        assert operations(lambda: run.has_adapter([1])) == []
+        assert not run.has_adapter([1])
+        assert tree(tmp_path / "run") == before
+        run.adapter([1], lambda: {"w": b"1"})
+        assert run.has_adapter([1])
+
+
 def test_checkpoints_fall_back_to_the_one_before(tmp_path: Path) -> None:
     with open_run(tmp_path / "run", SETTINGS) as run:
         steps = tmp_path / "run" / "steps"
