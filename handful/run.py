@@ -6,7 +6,6 @@ Killed at any point, the same calls finish the run with the same bytes: fresh an
     manifest.json   what the run is (identity) and where it was made (environment)
     task.json       the task with its examples and test texts
     *.jsonl, ...    the published results; rewritten from the steps
-    reviews.jsonl   appended by people, never rewritten
     adapter/        the classifier
     steps/          outputs of the stages and checkpoints; internal
 """
@@ -124,7 +123,7 @@ class Run:
             ValueError: The name leaves the run directory, or belongs to the run itself.
         """
         parts = name.split("/")
-        taken = name in {MANIFEST, "reviews.jsonl"} or parts[0] in {STEPS, _ADAPTER}
+        taken = name == MANIFEST or parts[0] in {STEPS, _ADAPTER}
         if taken or OLD.fullmatch(parts[0]) or not all(map(_NAME.fullmatch, parts)):
             raise ValueError(f"not a name to publish: {name!r}")
         path = self.directory.joinpath(*parts)
@@ -134,16 +133,6 @@ class Run:
         if not same:
             files.write_atomic(path, data)
         return path
-
-    def append(self, name: str, row: Mapping[str, Any]) -> None:
-        """Add one row to `<name>.jsonl`, such as reviews; when this returns, it survives a power cut.
-
-        Raises:
-            RunError: The disk is full, failing or not writable; the file is as before.
-        """
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"not a plain name: {name!r}")
-        files.append_line(self.directory / f"{name}.jsonl", *encode_lines([row], name))
 
     def adapter(self, inputs: object, work: Callable[[], Mapping[str, bytes]]) -> Path:
         """Return the classifier directory, calling `work` for its files only if it is not there for these inputs.
@@ -263,5 +252,4 @@ def open_run(directory: str | Path, manifest: Mapping[str, Any], *, force: bool 
             if not folder.is_symlink() and not OLD.fullmatch(folder.name):
                 files.sweep(folder)
         recover_directory(directory / _ADAPTER)
-        files.repair_lines(directory / "reviews.jsonl")
         yield Run(directory, stored)

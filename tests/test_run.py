@@ -455,23 +455,9 @@ def test_checkpoints_fall_back_to_the_one_before(tmp_path: Path) -> None:
         assert run.load_checkpoint("train-checkpoint") == b"another"
 
 
-def test_reviews_are_appended_and_survive_a_torn_line(tmp_path: Path) -> None:
-    path = tmp_path / "run" / "reviews.jsonl"
-    with open_run(tmp_path / "run", SETTINGS) as run:
-        run.append("reviews", {"id": "1", "text": "é\n"})
-        run.append("reviews", {"id": "2"})
-    whole = path.read_bytes()
-    path.write_bytes(whole + b'{"id": "3')
-    assert len(read_jsonl(path)) == 2
-    with open_run(tmp_path / "run", SETTINGS) as run:
-        assert path.read_bytes() == whole
-        run.append("reviews", {"id": "4"})
-    assert read_jsonl(path) == [{"id": "1", "text": "é\n"}, {"id": "2"}, {"id": "4"}]
-
-
 @pytest.mark.parametrize(
     "name",
-    ["manifest.json", "reviews.jsonl", "steps/x", "adapter/x", "old-1/x", "../x", "/x", "a//b", ".handful.lock", ""],
+    ["manifest.json", "steps/x", "adapter/x", "old-1/x", "../x", "/x", "a//b", ".handful.lock", ""],
 )
 def test_the_runs_own_files_cannot_be_published(tmp_path: Path, name: str) -> None:
     with open_run(tmp_path / "run", SETTINGS) as run, pytest.raises(ValueError, match="not a name to publish"):
@@ -512,10 +498,6 @@ def test_a_strangers_links_lead_nowhere(tmp_path: Path) -> None:
     pipeline(run)
     assert (home / ".bashrc").read_text() == "mine"
     assert (run / "results.json").is_file()
-    (run / "reviews.jsonl").symlink_to(home / ".bashrc")
-    with open_run(run, SETTINGS) as opened:
-        opened.append("reviews", {"a": 1})
-    assert (home / ".bashrc").read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", ["steps", "predictions", "runs"])
