@@ -71,9 +71,7 @@ def decode(data: bytes | str) -> Any:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read a JSON lines file; a last line that is still being written is left out.
-
-    Needs no lock: a published file is replaced as a whole.
+    """Read a published JSON lines file; it needs no lock, since such a file is replaced as a whole.
 
     Raises:
         RunError: The file is missing or unreadable, or a line is not a JSON object.
@@ -82,13 +80,15 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         lines = read_bytes(path).split(b"\n")
     rows = []
     for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
         try:
-            row = decode(line) if line.strip() else None
+            row = decode(line)
         except ValueError:
-            row = None if number == len(lines) else line
-        if row is not None and not isinstance(row, dict):
+            row = None
+        if not isinstance(row, dict):
             raise RunError("not a JSON object", where=f"{path}:{number}", mend="Correct or delete this line")
-        rows += [row] if row is not None else []
+        rows.append(row)
     return rows
 
 
