@@ -63,3 +63,11 @@ def test_what_a_stranger_wrote_does_not_steer_the_terminal(run: Path) -> None:
     assert "\x1b" not in shown.out + shown.err
     assert "task \\x1b]0;title\\x07 \\u202egood" in shown.out
     assert "\\x1b[2J does not belong to it" in shown.out
+
+
+def test_what_a_stranger_wrote_does_not_steer_the_terminal_through_the_log(run: Path) -> None:
+    (run / "adapter" / "\x1b]0;owned\x07\x1b[31mnotes.txt").write_text("")
+    told = handful("train", run.parent / "task.yaml", "--model", "scripted", "--run", run, "--set", "train.epochs=1")
+    assert told.code == 0, told.err
+    assert "\\x1b]0;owned\\x07\\x1b[31mnotes.txt does not belong to it; renamed to" in " ".join(told.err.split())
+    assert not {"\x1b", "\x07"} & {*told.out, *told.err}
