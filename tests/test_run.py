@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import json
 import os
 import random
@@ -380,6 +381,7 @@ def _flip(data: bytes) -> bytes:
         lambda data: data + b"{}\n",
         lambda data: b"",
         lambda data: bytes(len(data)),
+        lambda data: b'[1]\n{"sha256": "%s", "rows": 1}\n' % hashlib.sha256(b"[1]\n").hexdigest().encode(),
     ],
 )
 def test_a_damaged_step_is_set_aside_and_made_again(

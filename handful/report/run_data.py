@@ -117,7 +117,11 @@ Known = TypeVar("Known", bound=Record)
 
 
 def _records(kind: type[Known], path: Path) -> tuple[Known, ...]:
-    return tuple(kind.from_row(row) for row in read_jsonl(path)) if path.is_file() else ()
+    rows = read_jsonl(path) if path.is_file() else []
+    try:
+        return tuple(map(kind.from_row, rows))
+    except RunError as error:
+        raise RunError(error.message, where=str(path), mend=error.mend) from None
 
 
 def _answers(directory: Path, results: Mapping[str, Any]) -> dict[str, Answers]:

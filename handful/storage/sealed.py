@@ -51,7 +51,8 @@ def verified_rows(path: Path) -> list[dict[str, Any]] | None:
         rows = [decode(line) for line in body.split(b"\n")[:-1]]
     except ValueError:
         return None
-    return rows if data == body + _trailer(body) else None
+    whole = data == body + _trailer(body) and all(isinstance(row, dict) for row in rows)
+    return rows if whole else None
 
 
 def _trailer(body: bytes) -> bytes:
