@@ -359,19 +359,27 @@ def test_a_run_has_its_report_when_it_is_through() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
+    ("name", "content", "message"),
     [
-        ("timings.json", '{"stages": true}'),
-        ("timings.json", '{"stages": {"x": {"seconds": 1, "units": "nan", "unit": "texts"}}}'),
-        ("results.json", '{"n_test": 3, "methods": [{"method": "ours"}]}'),
+        ("verdicts.jsonl", '{"candidate_id": "0-0-0"}', "run/verdicts.jsonl: a row cannot be understood as Verdict: "),
+        (
+            "results.json",
+            '{"n_test": 3, "methods": [{"method": "ours"}]}',
+            "run: the files of this run cannot be understood: ",
+        ),
+        (
+            "results.json",
+            '{"n_test": 3, "methods": [{"method": "ours", "shift": null}]}',
+            "run: the files of this run cannot be made into a page: ",
+        ),
     ],
 )
-def test_a_report_of_files_that_cannot_be_understood(name: str, content: str) -> None:
+def test_a_report_of_files_that_cannot_be_understood(name: str, content: str, message: str) -> None:
     assert handful("run", "task.yaml", *SCRIPTED).code == 0
     Path("run", name).write_text(content)
     result = handful("report", "run")
     assert result.code == 2
-    assert result.err.startswith("handful: run: the files of this run cannot be ")
+    assert result.err.startswith(f"handful: {message}")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from handful.errors import RunError
 from handful.records import Candidate, Record, TrainingExample, Verdict
 from handful.report.wording import arithmetic
 from handful.run import read_jsonl, read_manifest
-from handful.run_status import current_results
+from handful.run_status import current_results, read_timings
 from handful.storage.jsonl import read_json
 from handful.task import Task
 
@@ -103,7 +103,7 @@ def read_run(directory: Path) -> RunData:
             training=_records(TrainingExample, directory / "training.jsonl"),
             results=results,
             answers=None if results is None else _answers(directory, results),
-            timings=read_json(directory / "timings.json"),
+            timings=read_timings(directory),
             has_classifier=(directory / "adapter").is_dir(),
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from handful.errors import RunError
 from handful.records import Example, LabelScores
-from handful.storage.jsonl import encode_lines, fingerprint, read_jsonl
+from handful.storage.jsonl import decode, encode, encode_lines, fingerprint, read_jsonl
 
 # Lone surrogates are allowed but not pairs of them, which JSON cannot tell from the character they stand for.
 texts = st.text(st.characters(exclude_categories=())).filter(
@@ -81,3 +81,15 @@ def test_a_line_that_is_no_object_is_named(tmp_path: Path) -> None:
         assert str(caught.value) == f"{path}:{number}: not a JSON object. Correct or delete this line"
     with pytest.raises(RunError, match="cannot be read: No such file"):
         read_jsonl(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a": '])
+def test_what_is_nested_deeply_is_no_file_of_ours(opening: str) -> None:
+    closing = "]" if opening == "[" else "}"
+    for depth in (99, 700, 100_000):
+        text = f"{opening * depth}1{closing * depth}"
+        if depth < 100:
+            assert encode(decode(text)) == text.encode()
+        else:
+            with pytest.raises(ValueError, match="nested too deeply"):
+                decode(text)
