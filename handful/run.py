@@ -44,6 +44,7 @@ __all__ = [
     "Run",
     "atomic_lines",
     "fingerprint",
+    "is_plain_name",
     "open_run",
     "read_jsonl",
     "read_manifest",
@@ -53,6 +54,11 @@ __all__ = [
 _ADAPTER = "adapter"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _log = logging.getLogger(__name__)
+
+
+def is_plain_name(name: str) -> bool:
+    """Return whether something of a run may be called so: a file in its folder, none above it and none that is hidden."""
+    return _NAME.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ class Run:
         return any(self._internal(name, "").parent.glob(f"{name}-*.jsonl"))
 
     def _internal(self, name: str, suffix: str) -> Path:
-        if not _NAME.fullmatch(name):
+        if not is_plain_name(name):
             raise ValueError(f"not a plain name: {name!r}")
         return self.directory / STEPS / f"{name}{suffix}"
 
@@ -124,7 +130,7 @@ class Run:
         """
         parts = name.split("/")
         taken = name == MANIFEST or parts[0] in {STEPS, _ADAPTER}
-        if taken or OLD.fullmatch(parts[0]) or not all(map(_NAME.fullmatch, parts)):
+        if taken or OLD.fullmatch(parts[0]) or not all(map(is_plain_name, parts)):
             raise ValueError(f"not a name to publish: {name!r}")
         path = self.directory.joinpath(*parts)
         files.make_directory(path.parent)

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 from handful.calibration import label_probabilities
 from handful.errors import RunError
+from handful.reading.wording import short
 from handful.records import Candidate, Record, TrainingExample, Verdict
 from handful.report.wording import arithmetic
-from handful.run import read_jsonl, read_manifest
+from handful.run import is_plain_name, read_jsonl, read_manifest
 from handful.run_status import current_results, read_timings
 from handful.storage.jsonl import read_json
 from handful.task import Task
@@ -125,7 +126,11 @@ def _records(kind: type[Known], path: Path) -> tuple[Known, ...]:
 
 
 def _answers(directory: Path, results: Mapping[str, Any]) -> dict[str, Answers]:
-    paths = {row["method"]: directory / "predictions" / f"{row['method']}.jsonl" for row in results["methods"]}
+    names = [row["method"] for row in results["methods"]]
+    foreign = [name for name in names if not is_plain_name(name)]
+    if foreign:  # it would be read from another folder
+        raise ValueError(f"{short(foreign[0])} is no method")
+    paths = {name: directory / "predictions" / f"{name}.jsonl" for name in names}
     shifts = {row["method"]: row["shift"] for row in results["methods"]}
     return {name: _one_method(read_jsonl(path), shifts[name]) for name, path in paths.items() if path.is_file()}
 
