@@ -83,6 +83,21 @@ def test_init_replaces_only_when_told() -> None:
     assert load_task("task.yaml").name == "yes: 1"
 
 
+def test_init_names_the_examples_as_they_were_given() -> None:
+    Path("versions").mkdir()
+    Path("examples.jsonl").rename("versions/data.v1")
+    Path("linked.jsonl").symlink_to("versions/data.v1")
+    Path("tasks").mkdir()
+    for examples, output, named in (
+        ("linked.jsonl", "linked.yaml", "linked.jsonl"),
+        ("linked.jsonl", "tasks/linked.yaml", "../linked.jsonl"),
+    ):
+        assert handful("init", examples, "-o", output).code == 0
+        assert yaml.safe_load(Path(output).read_text())["examples"] == named
+        checked = handful("check", output)
+        assert checked.code == 0, checked.err
+
+
 def test_test_texts_can_come_later_and_change() -> None:
     plain = Path("task.yaml").read_text()
     untested = "".join(line for line in plain.splitlines(keepends=True) if not line.startswith("test:"))
