@@ -16,6 +16,7 @@ import yaml
 from handful import __version__
 from handful.cli.options import limit_test
 from handful.records import Example
+from handful.run import fingerprint
 from handful.task import load_task
 from tests.commands import EXAMPLES, PROJECT, handful, start, write_task
 
@@ -139,6 +140,23 @@ def test_run_ends_with_a_table_and_keeps_its_times() -> None:
     # What is read from disk takes no time and must not be counted as if it had been computed.
     assert handful("run", "task.yaml", *SCRIPTED).code == 0
     assert json.loads(Path("run/timings.json").read_text()) == timings
+
+
+@pytest.mark.parametrize(
+    ("name", "seed", "directory"),
+    [
+        ("a: b/c", "0", "a-b-c-default-seed0"),
+        ("n" * 150, "7", f"{'n' * 150}-default-seed7"),
+        ("字" * 80 + "a", "0", f"{'字' * 80}a-default-seed0"),
+        ("字" * 80 + "ab", "0", f"{'字' * 79}-{fingerprint('字' * 80 + 'ab-default-seed0')}"),
+        ("字" * 150, "1", f"{'字' * 79}-{fingerprint('字' * 150 + '-default-seed1')}"),
+    ],
+)
+def test_every_task_has_a_run_directory(name: str, seed: str, directory: str) -> None:
+    Path("task.yaml").write_text(Path("task.yaml").read_text().replace("name: colours", f"name: {json.dumps(name)}"))
+    result = handful("filter", "task.yaml", "--model", "scripted", "--seed", seed)
+    assert result.code == 0, result.err
+    assert [path.name for path in Path("runs").iterdir()] == [directory]
 
 
 def test_stages_one_by_one_give_what_run_gives() -> None:
