@@ -57,7 +57,7 @@ _log = logging.getLogger(__name__)
 
 
 def is_plain_name(name: str) -> bool:
-    """Return whether something of a run may be called so: a file in its folder, none above it and none that is hidden."""
+    """Return whether something of a run may be called so: a file in its folder, not above it and not hidden."""
     return _NAME.fullmatch(name) is not None
 
 

@@ -136,6 +136,38 @@ def test_errors_name_the_key_and_the_mend(override: str, message: str) -> None:
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            '"x\\n\\n## Injected heading\\n"',
+            r"default: the name 'x.*## Injected heading' holds the control character U\+000A",
+        ),
+        ('"a\\e[2Jb"', r"holds the control character U\+001B"),
+        ("n" * 151, "has 151 characters, more than 150. Shorten it"),
+        ("''", "default: the name is empty"),
+        ('"\\u200b"', "default: the name is empty"),
+    ],
+)
+def test_a_name_is_a_line(name: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        load_recipe("default", (f"name={name}",))
+
+
+@pytest.mark.parametrize("name", [*PRESETS, "n" * 150, "my recipe, 2nd try (fast)", "字", "a/b"])
+def test_ordinary_names_stay_as_they_are(name: str) -> None:
+    assert load_recipe("default", (f"name={name}",)).name == name
+
+
+def test_the_name_of_a_file_is_a_line_too(tmp_path: Path) -> None:
+    file = tmp_path / "a\nb.yaml"
+    file.write_text("train: {epochs: 3}\n")
+    with pytest.raises(RecipeError, match=r"the name 'a\\nb' holds the control character U\+000A"):
+        load_recipe(str(file))
+    file.write_text("name: ours\n")
+    assert load_recipe(str(file)).name == "ours"
+
+
 NUMBERS = [
     f"{stage}.{setting.name}"
     for stage, settings in vars(Recipe()).items()
