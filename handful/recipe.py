@@ -144,7 +144,7 @@ class FilterRecipe:
     max_length_ratio: float = 2.0
     """A candidate of more than this times the words of the longest real example is malformed."""
     near_duplicate: float = 0.7
-    """Jaccard similarity of word 3-grams from which two texts are the same."""
+    """Jaccard similarity of word 3-grams from which two texts are the same; 1 is off."""
 
     @property
     def least_shots(self) -> int:

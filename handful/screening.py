@@ -122,13 +122,20 @@ class _NearDuplicates:
         # Looked up somewhat below the threshold, so that the sketch misses next to none that the exact test would find.
         self._lookup = MinHashLSH(threshold=max(0.1, threshold - 0.2), num_perm=_PERMUTATIONS)
 
+    @property
+    def _is_off(self) -> bool:
+        """Whether only the same words would be found, which are looked for without it."""
+        return self._threshold >= 1
+
     def add(self, text: str) -> None:
+        if self._is_off:
+            return
         shingles = _shingles(text)
         self._lookup.insert(len(self._texts), _sketch(shingles))
         self._texts.append(shingles)
 
     def finds(self, text: str) -> bool:
-        if self._threshold >= 1:
+        if self._is_off:
             return False
         own = _shingles(text)
         near = self._lookup.query(_sketch(own))

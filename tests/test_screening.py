@@ -78,6 +78,13 @@ def test_near_duplicates_by_the_threshold() -> None:
     assert screened(base, base, recipe=FilterRecipe(near_duplicate=1.0)) == ["", "duplicate"]
 
 
+def test_without_near_duplicates_no_index_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handful.screening._sketch", lambda shingles: pytest.fail("sketched"))
+    base = "one two three four five six seven eight nine ten"
+    texts = (base, f"{base} eleven", base, "Short, one here!")
+    assert screened(*texts, recipe=FilterRecipe(near_duplicate=1.0)) == ["", "", "duplicate", "copy_of_example"]
+
+
 def test_near_copies_of_examples_are_near_duplicates() -> None:
     assert screened("quick brown fox jumps over the lazy dog", recipe=FilterRecipe(near_duplicate=0.5)) != [""]
 
