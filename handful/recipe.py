@@ -140,7 +140,7 @@ class FilterRecipe:
     relabel_margin: float = 0.0
     """How clearly: lead of the judge's label, in probability."""
     min_words: int = 2
-    """Shorter candidates are malformed; for 2, one word is enough where a real example has no more."""
+    """Shorter candidates are malformed; up to 2, as few words are enough as a real example has."""
     max_length_ratio: float = 2.0
     """A candidate of more than this times the words of the longest real example is malformed."""
     near_duplicate: float = 0.7
