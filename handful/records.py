@@ -37,10 +37,11 @@ class Record:
         Raises:
             RunError: It is no such mapping: a key is missing or unknown, or a value is of another kind.
         """
+        kind: Any = cls  # else mypy holds the class for as little hashable as its records
         try:
             record = cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
             # Not pydantic's copy is returned, in which a whole number has become a float, but what was written.
-            _checker(cls).validate_python(record)
+            _checker(kind).validate_python(record)
             return record
         except (AttributeError, TypeError):
             why = "its keys are others"
