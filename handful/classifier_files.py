@@ -207,7 +207,7 @@ def _model_card(spec: ClassifierSpec, facts: Mapping[str, Any], speaks_decision:
         "a few labelled examples and texts the same model wrote and checked itself.",
         "",
         f"- Labels: {', '.join(f'`{_plain(label)}`' for label in spec.labels)}",
-        *(f"- {key}: {value}" for key, value in facts.items()),
+        *(f"- {key}: {_plain(str(value))}" for key, value in facts.items()),
         "",
         "## Use",
         "",

@@ -20,7 +20,7 @@ MAX_LABELS = 1_000
 
 # YAML gives up on keys over 1,024 characters, and quoting can make one character six.
 MAX_LABEL_CHARS = 150
-"""Longest label name or verbalizer, in characters."""
+"""Longest label name, verbalizer, or name of a task or recipe, in characters."""
 
 MAX_INSTRUCTION_CHARS = 10_000
 """Longest instruction or label description, in characters."""

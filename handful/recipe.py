@@ -13,22 +13,24 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict
 
 _STRICT_KEYS = ConfigDict(extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
-_MOST_WEIGHT = 1_000_000
+_MOST = 1_000_000
+"""Of whatever has no limit of its own: more is a slip of the hand, which arithmetic with floats may not survive."""
 _MOST_TEXTS = 10_000
 """Per label: plans of more would be made in memory before anybody sees them."""
 
 
 def _require(condition: bool, rule: str, value: object) -> None:
     if not condition:
-        shown = "" if dataclasses.is_dataclass(value) else f", got {value!r}"
+        shown = "" if dataclasses.is_dataclass(value) else f", got {value!r:.60}"
         raise ValueError(f"{rule}{shown}")
 
 
-def _require_at_least(least: int, settings: object, stage: str, *names: str, or_null: str = "") -> None:
+def _require_range(least: int, settings: object, stage: str, *names: str, or_null: str = "", most: int = _MOST) -> None:
     for name in names:
         value = getattr(settings, name)
         rule = f"{stage}.{name} must be at least {least}{or_null and ', or null'}{or_null}"
         _require((value is None and bool(or_null)) or value >= least, rule, value)
+        _require(value is None or value <= most, f"{stage}.{name} must be at most {most:,}", value)
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class PromptRecipe:
     """A text longer than this is cut in its middle."""
 
     def __post_init__(self) -> None:
-        _require(self.max_text_tokens >= 8, "prompt.max_text_tokens must be at least 8", self.max_text_tokens)
+        _require_range(8, self, "prompt", "max_text_tokens")
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,12 @@ class GenerateRecipe:
         n = self.synthetic_per_label
         _require(0 <= n <= _MOST_TEXTS, f"generate.synthetic_per_label must be 0 to {_MOST_TEXTS:,}", n)
         _require(self.temperature > 0, "generate.temperature must be above 0", self.temperature)
-        _require(self.top_k >= 0, "generate.top_k must be 0 or more", self.top_k)
-        _require_at_least(1, self, "generate", "num_beams", "attribute_values", "batch_size", "max_rounds")
-        _require_at_least(1, self, "generate", "synthetic_in_all", or_null=" for no limit")
-        _require_at_least(1, self, "generate", "max_new_tokens", or_null=" for prompt.max_text_tokens")
-        _require_at_least(1, self, "generate", "demonstrations_per_prompt", or_null=" for all")
+        _require_range(0, self, "generate", "top_k")
+        _require_range(1, self, "generate", "num_beams", "batch_size", "max_rounds")
+        _require_range(1, self, "generate", "attribute_values", most=1000)
+        _require_range(1, self, "generate", "synthetic_in_all", or_null=" for no limit")
+        _require_range(1, self, "generate", "max_new_tokens", or_null=" for prompt.max_text_tokens")
+        _require_range(1, self, "generate", "demonstrations_per_prompt", or_null=" for all")
         _require(self.logit_suppression >= 0, "generate.logit_suppression must be 0 or more", self.logit_suppression)
         _require(
             self.max_seconds is None or self.max_seconds > 0,
@@ -137,11 +140,11 @@ class FilterRecipe:
     relabel_margin: float = 0.0
     """How clearly: lead of the judge's label, in probability."""
     min_words: int = 2
-    """Shorter candidates are malformed; for 2, one word is enough where a real example has no more."""
+    """Shorter candidates are malformed; up to 2, as few words are enough as a real example has."""
     max_length_ratio: float = 2.0
     """A candidate of more than this times the words of the longest real example is malformed."""
     near_duplicate: float = 0.7
-    """Jaccard similarity of word 3-grams from which two texts are the same."""
+    """Jaccard similarity of word 3-grams from which two texts are the same; 1 is off."""
 
     @property
     def least_shots(self) -> int:
@@ -161,8 +164,8 @@ class FilterRecipe:
         _require(0 <= self.min_margin <= 1, "filter.min_margin must be in [0, 1]", self.min_margin)
         _require(0 <= self.relabel_margin <= 1, "filter.relabel_margin must be in [0, 1]", self.relabel_margin)
         _require(0 < self.near_duplicate <= 1, "filter.near_duplicate must be in (0, 1]", self.near_duplicate)
-        _require_at_least(1, self, "filter", "min_words", "max_length_ratio")
-        _require_at_least(1, self, "filter", "judge_max_steps", or_null=" for no limit")
+        _require_range(1, self, "filter", "min_words", "max_length_ratio")
+        _require_range(1, self, "filter", "judge_max_steps", or_null=" for no limit")
 
 
 @dataclass(frozen=True)
@@ -208,11 +211,12 @@ class TrainRecipe:
     """Train on the judge's label probabilities instead of the one label."""
 
     def __post_init__(self) -> None:
-        _require_at_least(1, self, "train", "lora_rank", "lora_alpha", "epochs", "batch_size")
+        _require_range(1, self, "train", "lora_rank", "lora_alpha", "epochs", "batch_size")
         _require(0 < self.lora_layer_share <= 1, "train.lora_layer_share must be in (0, 1]", self.lora_layer_share)
         _require(0 <= self.lora_dropout < 1, "train.lora_dropout must be in [0, 1)", self.lora_dropout)
         _require(self.learning_rate > 0, "train.learning_rate must be above 0", self.learning_rate)
-        _require(self.min_steps >= 0, "train.min_steps must be 0 or more", self.min_steps)
+        _require_range(0, self, "train", "min_steps")
+        _require_range(1, self, "train", "max_steps", or_null=" for no limit")
         _require(
             self.max_grad_norm is None or self.max_grad_norm > 0,
             "train.max_grad_norm must be above 0, or null for no limit",
@@ -220,17 +224,13 @@ class TrainRecipe:
         )
         _require(0 <= self.warmup_fraction < 1, "train.warmup_fraction must be in [0, 1)", self.warmup_fraction)
         _require(self.weight_decay >= 0, "train.weight_decay must be 0 or more", self.weight_decay)
-        _require_at_least(1, self, "train", "layers", or_null=" for all")
+        _require_range(1, self, "train", "layers", or_null=" for all")
         _require(
-            self.max_steps is None or self.max_steps >= max(1, self.min_steps),
-            f"train.max_steps must be at least train.min_steps, {max(1, self.min_steps)}, or null for no limit",
+            self.max_steps is None or self.max_steps >= self.min_steps,
+            f"train.max_steps must be at least train.min_steps, {self.min_steps}, or null for no limit",
             self.max_steps,
         )
-        _require(
-            0 < self.real_weight <= _MOST_WEIGHT,
-            f"train.real_weight must be above 0 and at most {_MOST_WEIGHT:,}",
-            self.real_weight,
-        )
+        _require(0 < self.real_weight <= _MOST, f"train.real_weight must be in (0, {_MOST:,}]", self.real_weight)
 
 
 @dataclass(frozen=True)

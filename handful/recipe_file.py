@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from handful.errors import RecipeError
-from handful.limits import MAX_YAML_BYTES
+from handful.errors import RecipeError, TaskError
+from handful.limits import MAX_LABEL_CHARS, MAX_YAML_BYTES
+from handful.reading.labels import check_line
 from handful.reading.wording import did_you_mean, short
 from handful.reading.yaml_tree import NoAliases
 from handful.recipe import PRESETS, Recipe
@@ -25,7 +26,8 @@ def load_recipe(spec: str = "default", overrides: tuple[str, ...] = ()) -> Recip
     A file may name the preset it starts from: `base: paper`.
 
     Raises:
-        RecipeError: Unknown preset, file, key or a value out of range; names the key and the nearest known one.
+        RecipeError: Unknown preset, file or key, a value out of range, a name of several lines; names the key and the
+            nearest known one.
     """
     changes: dict[str, Any] = {}
     if spec in PRESETS:
@@ -122,8 +124,11 @@ def _build(base: Recipe, changes: dict[str, Any], *, where: str) -> Recipe:
     _refuse_truths(base.to_dict(), changes, where)
     try:
         built = TypeAdapter(Recipe).validate_python(merged)
+        check_line(built.name, "name", where, MAX_LABEL_CHARS)
     except ValidationError as error:
         raise _as_recipe_error(error, where) from error
+    except TaskError as error:
+        raise RecipeError(error.message, where=error.where, mend=error.mend) from None
     return _reachable(built, changes)
 
 

@@ -6,9 +6,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from handful.errors import RunError
 
 Decision = Literal["kept", "relabelled", "rejected"]
 
@@ -17,14 +22,39 @@ Decision = Literal["kept", "relabelled", "rejected"]
 class Record:
     """Base of the records: to and from one JSON object."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
+        strict=True, revalidate_instances="always", allow_inf_nan=False
+    )
+
     def to_row(self) -> dict[str, Any]:
         """Return the record as a JSON-ready mapping, fields in declared order."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Rebuild the record from `to_row`'s mapping; unknown keys raise TypeError."""
-        return cls(**row)
+        """Rebuild the record from `to_row`'s mapping as it comes back from JSON, where tuples are lists.
+
+        Raises:
+            RunError: It is no such mapping: a key is missing or unknown, or a value is of another kind.
+        """
+        kind: Any = cls  # else mypy holds the class for as little hashable as its records
+        try:
+            record = cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
+            # Not pydantic's copy is returned, in which a whole number has become a float, but what was written.
+            _checker(kind).validate_python(record)
+            return record
+        except (AttributeError, TypeError):
+            why = "its keys are others"
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        mend = "Was it written by another version of handful, or by hand? Begin the run anew, in another directory."
+        raise RunError(f"a row cannot be understood as {cls.__name__}: {why}", mend=mend)
+
+
+@functools.cache
+def _checker(kind: type[Record]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 @dataclass(frozen=True)
@@ -41,11 +71,6 @@ class Attribute(Record):
 
     name: str
     values: tuple[str, ...]
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Rebuild from JSON, where tuples are lists."""
-        return cls(row["name"], tuple(row["values"]))
 
 
 @dataclass(frozen=True)
@@ -81,11 +106,6 @@ class LabelScores(Record):
     candidate_id: str
     log_probs: tuple[float, ...]
 
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Rebuild from JSON, where tuples are lists."""
-        return cls(candidate_id=row["candidate_id"], log_probs=tuple(row["log_probs"]))
-
 
 @dataclass(frozen=True)
 class Verdict(Record):
@@ -104,12 +124,6 @@ class Verdict(Record):
     margin: float = 0.0
     """Probability of the intended label less the best other one, in [-1, 1]."""
 
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Rebuild from JSON, where tuples are lists."""
-        tuples = {key: tuple(row[key]) for key in ("label_probabilities", "log_probs")}
-        return cls(**{**row, **tuples})
-
 
 @dataclass(frozen=True)
 class TrainingExample(Record):
@@ -121,11 +135,6 @@ class TrainingExample(Record):
     weight: float = 1.0
     label_probabilities: tuple[float, ...] = ()
     """Soft target in the order of the task's labels; empty for a hard one."""
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Rebuild from JSON, where tuples are lists."""
-        return cls(**{**row, "label_probabilities": tuple(row["label_probabilities"])})
 
 
 @dataclass(frozen=True)

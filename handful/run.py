@@ -6,7 +6,6 @@ Killed at any point, the same calls finish the run with the same bytes: fresh an
     manifest.json   what the run is (identity) and where it was made (environment)
     task.json       the task with its examples and test texts
     *.jsonl, ...    the published results; rewritten from the steps
-    reviews.jsonl   appended by people, never rewritten
     adapter/        the classifier
     steps/          outputs of the stages and checkpoints; internal
 """
@@ -30,6 +29,7 @@ from handful.storage.manifest import (
     LOCK,
     MANIFEST,
     OLD,
+    STEPS,
     finish_moving,
     read_manifest,
     refuse_foreign,
@@ -37,23 +37,28 @@ from handful.storage.manifest import (
     settle_manifest,
 )
 from handful.storage.outputs import LineWriter, atomic_lines
-from handful.storage.sealed import read_checkpoint, read_step, set_aside, write_checkpoint, write_step
+from handful.storage.sealed import read_checkpoint, read_step, set_aside, verified_rows, write_checkpoint, write_step
 
 __all__ = [
     "LineWriter",
     "Run",
     "atomic_lines",
     "fingerprint",
+    "is_plain_name",
     "open_run",
     "read_jsonl",
     "read_manifest",
     "refuse_links",
 ]
 
-_STEPS = "steps"
 _ADAPTER = "adapter"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _log = logging.getLogger(__name__)
+
+
+def is_plain_name(name: str) -> bool:
+    """Return whether something of a run may be called so: a file in its folder, not above it and not hidden."""
+    return _NAME.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)
@@ -101,9 +106,9 @@ class Run:
         return any(self._internal(name, "").parent.glob(f"{name}-*.jsonl"))
 
     def _internal(self, name: str, suffix: str) -> Path:
-        if not _NAME.fullmatch(name):
+        if not is_plain_name(name):
             raise ValueError(f"not a plain name: {name!r}")
-        return self.directory / _STEPS / f"{name}{suffix}"
+        return self.directory / STEPS / f"{name}{suffix}"
 
     def publish(self, name: str, rows: Iterable[Mapping[str, Any]]) -> Path:
         """Write `<name>.jsonl`, such as candidates or predictions/test; `publish_file` says what it raises."""
@@ -124,8 +129,8 @@ class Run:
             ValueError: The name leaves the run directory, or belongs to the run itself.
         """
         parts = name.split("/")
-        taken = name in {MANIFEST, "reviews.jsonl"} or parts[0] in {_STEPS, _ADAPTER}
-        if taken or OLD.fullmatch(parts[0]) or not all(map(_NAME.fullmatch, parts)):
+        taken = name == MANIFEST or parts[0] in {STEPS, _ADAPTER}
+        if taken or OLD.fullmatch(parts[0]) or not all(map(is_plain_name, parts)):
             raise ValueError(f"not a name to publish: {name!r}")
         path = self.directory.joinpath(*parts)
         files.make_directory(path.parent)
@@ -135,20 +140,10 @@ class Run:
             files.write_atomic(path, data)
         return path
 
-    def append(self, name: str, row: Mapping[str, Any]) -> None:
-        """Add one row to `<name>.jsonl`, such as reviews; when this returns, it survives a power cut.
-
-        Raises:
-            RunError: The disk is full, failing or not writable; the file is as before.
-        """
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"not a plain name: {name!r}")
-        files.append_line(self.directory / f"{name}.jsonl", *encode_lines([row], name))
-
     def adapter(self, inputs: object, work: Callable[[], Mapping[str, bytes]]) -> Path:
         """Return the classifier directory, calling `work` for its files only if it is not there for these inputs.
 
-        A directory that was changed by hand is renamed to `adapter.damaged`, not overwritten.
+        A directory that was changed by hand is renamed to `adapter.damaged-<n>`, not overwritten.
 
         Raises:
             RunError: The disk is full, failing or not writable.
@@ -165,7 +160,10 @@ class Run:
         return self.adapter_dir
 
     def has_adapter(self, inputs: object) -> bool:
-        """Return whether the classifier directory is there, whole, and made from these inputs; changes nothing."""
+        """Return whether the classifier directory is there, whole, and made from these inputs.
+
+        Changes nothing and needs no lock, so that every process of a training may ask.
+        """
         made_from = self._made_from(inputs)
         if not self.adapter_dir.exists() or not made_from.exists():
             return False
@@ -173,7 +171,7 @@ class Run:
             verify_directory(self.adapter_dir)
         except AdapterError:
             return False
-        return read_step(made_from) == [self._adapter_state()]
+        return verified_rows(made_from) == [self._adapter_state()]
 
     def _made_from(self, inputs: object) -> Path:
         return self._internal("adapter_dir", f"-{fingerprint(inputs)}.jsonl")
@@ -250,15 +248,14 @@ def open_run(directory: str | Path, manifest: Mapping[str, Any], *, force: bool 
     """
     directory = Path(directory)
     refuse_foreign(directory)
-    refuse_links(directory, _STEPS, "predictions", "runs")
+    refuse_links(directory, STEPS, "predictions", "runs")
     files.make_directory(directory, 0o700)
     with files.locked(directory / LOCK, directory):
         finish_moving(directory)
         stored = settle_manifest(directory, manifest, force=force)
-        files.make_directory(directory / _STEPS)
+        files.make_directory(directory / STEPS)
         for folder in (directory, *directory.iterdir()):
             if not folder.is_symlink() and not OLD.fullmatch(folder.name):
                 files.sweep(folder)
         recover_directory(directory / _ADAPTER)
-        files.repair_lines(directory / "reviews.jsonl")
         yield Run(directory, stored)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import socket
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from handful.errors import AdapterError, RunError
 from handful.run import read_jsonl, read_manifest
@@ -75,6 +75,34 @@ class _Results:
     methods: list[_MethodRow]
 
 
+@dataclass(frozen=True)
+class _StageTimes:
+    # Finite, and small enough to be added up.
+    seconds: Annotated[float, Field(ge=0, le=1e12)]
+    units: Annotated[int, Field(ge=0, le=10**15)]
+    unit: str
+
+
+@dataclass(frozen=True)
+class _Timings:
+    """What is shown of timings.json, and gone on with."""
+
+    stages: dict[str, _StageTimes]
+
+
+def read_timings(directory: Path) -> dict[str, Any] | None:
+    """Return `{"stages": {name: {"seconds", "units", "unit"}}, "seconds"}`, the time a run has taken so far.
+
+    None if that is not known, or damaged: nothing rests on it, so that it stops nothing.
+    """
+    try:
+        data = read_bytes(directory / "timings.json")
+        stages = asdict(TypeAdapter(_Timings).validate_json(data, strict=True))["stages"]
+    except (OSError, ValueError):
+        return None
+    return {"stages": stages, "seconds": round(sum(own["seconds"] for own in stages.values()), 3)}
+
+
 def current_results(directory: Path) -> Any:
     """Return what results.json holds; None without one, or if the run has other test texts by now."""
     results, saved = read_json(directory / "results.json"), read_json(directory / "task.json")
@@ -120,7 +148,7 @@ def read_status(directory: Path) -> RunStatus:
         training_examples=len(_rows(directory / "training.jsonl")),
         adapter_fault=fault,
         results=results,
-        timings=read_json(directory / "timings.json"),
+        timings=read_timings(directory),
         holder=_holder(directory),
     )
 
@@ -128,6 +156,8 @@ def read_status(directory: Path) -> RunStatus:
 def _labels(directory: Path) -> dict[str, dict[str, int]]:
     written = Counter(row["intended_label"] for row in _rows(directory / "candidates.jsonl"))
     kept = Counter(row["label"] for row in _rows(directory / "verdicts.jsonl") if row["decision"] != "rejected")
+    if not all(isinstance(label, str) for label in (*written, *kept)):
+        raise TypeError("a label is not a text")
     return {label: {"written": written[label], "kept": kept[label]} for label in dict.fromkeys([*written, *kept])}
 
 
@@ -140,6 +170,7 @@ def _holder(directory: Path) -> dict[str, Any] | None:
         holder: dict[str, Any] = decode(read_bytes(directory / f"{LOCK}.json"))
         # A killed process leaves this file behind.
         holder["since"]
+        encode(holder)  # NaN is no JSON
         gone = holder["host"] == socket.gethostname() and not _is_alive(int(holder["pid"]))
     except (OSError, ValueError, LookupError, TypeError, OverflowError):
         return None

@@ -32,8 +32,8 @@ def screen_candidates(
 
     Args:
         candidates: In the order they were written.
-        examples: The real examples; the longest bounds what is well-formed, and where one has a single word, so may a
-            candidate.
+        examples: The real examples; the longest bounds what is well-formed, and where one has a single word, or none
+            (emoji), so may a candidate.
         recipe: Limits.
 
     Returns:
@@ -41,7 +41,7 @@ def screen_candidates(
         "copy_of_example", "duplicate" or "near_duplicate".
     """
     lengths = [len(words(example.text)) for example in examples]
-    fewest = 1 if recipe.min_words == 2 and min(lengths) < 2 else recipe.min_words
+    fewest = recipe.min_words if recipe.min_words > 2 else min(recipe.min_words, *lengths)
     most = recipe.max_length_ratio * max(4, *lengths)
     real = [_normalise(example.text) for example in examples]
     real_runs = {run for example in examples for run in _long_runs(words(example.text))}
@@ -74,13 +74,14 @@ def words(text: str) -> list[str]:
 
 
 def _normalise(text: str) -> str:
-    return " ".join(words(text))
+    """Return what two texts share that count as the same: their words, or all of them where they have none."""
+    return " ".join(words(text)) or one_line(text)
 
 
 def _malformed(candidate: Candidate, fewest_words: int, most_words: float) -> str:
     text = one_line(candidate.text)
     n_words = len(words(text))
-    if not n_words:
+    if not n_words and (fewest_words or not text):
         return "empty"
     if not candidate.finished:
         return "unfinished"
@@ -93,7 +94,7 @@ def _malformed(candidate: Candidate, fewest_words: int, most_words: float) -> st
 
 def _copied(text: str, real: Sequence[str], real_runs: set[tuple[str, ...]]) -> str:
     own = words(text)
-    copied = " ".join(own) in real or any(run in real_runs for run in _long_runs(own))
+    copied = _normalise(text) in real or any(run in real_runs for run in _long_runs(own))
     return "copy_of_example" if copied else ""
 
 
@@ -122,13 +123,20 @@ class _NearDuplicates:
         # Looked up somewhat below the threshold, so that the sketch misses next to none that the exact test would find.
         self._lookup = MinHashLSH(threshold=max(0.1, threshold - 0.2), num_perm=_PERMUTATIONS)
 
+    @property
+    def _is_off(self) -> bool:
+        """Whether only the same words would be found, which are looked for without it."""
+        return self._threshold >= 1
+
     def add(self, text: str) -> None:
+        if self._is_off:
+            return
         shingles = _shingles(text)
         self._lookup.insert(len(self._texts), _sketch(shingles))
         self._texts.append(shingles)
 
     def finds(self, text: str) -> bool:
-        if self._threshold >= 1:
+        if self._is_off:
             return False
         own = _shingles(text)
         near = self._lookup.query(_sketch(own))

@@ -15,6 +15,8 @@ import pytest
 import torch
 
 from handful.storage import files
+from handful.storage.jsonl import encode_lines
+from handful.storage.sealed import read_step, write_step
 from tests.commands import handful, start, write_task
 
 TASK = "name: t\nlabels: [alpha, beta]\nexamples: examples.csv\n"
@@ -501,6 +503,25 @@ def test_a_pipe_in_a_run_directory_does_not_hang(made: Path, name: str) -> None:
         process = start(command, "run", cwd=Path.cwd())
         _, err = process.communicate(timeout=60)
         assert process.returncode in {0, 2}, err
+
+
+@pytest.mark.parametrize(
+    ("step", "row", "why"),
+    [
+        ("candidates-0-0", {}, "as Candidate: its keys are others"),
+        ("candidates-0-0", {"text": 5}, "as Candidate: text: Input should be a valid string"),
+        ("scores-0-0-0", {"log_probs": ["a"]}, "as LabelScores: log_probs.0: Input should be a valid number"),
+    ],
+)
+def test_a_step_that_was_forged_with_its_checksum(made: Path, step: str, row: dict[str, Any], why: str) -> None:
+    path = next((made / "steps").glob(f"{step}-*"))
+    rows = read_step(path)
+    assert rows is not None
+    rows[0] = {**rows[0], **row} if row else {}
+    write_step(path, encode_lines(rows, step))
+    result = handful(*RUN)
+    assert result.code == 2
+    assert f"\nhandful: a row cannot be understood {why}. Was it written by" in f"\n{result.err}"
 
 
 def test_a_lock_that_names_no_process(made: Path) -> None:

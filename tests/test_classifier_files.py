@@ -85,6 +85,8 @@ def test_the_card_tells_the_facts() -> None:
         assert part in card
     card = classifier_files(spec_of(task_name="a\n# `x`"), control=None, facts={})["README.md"].decode()
     assert "# a # 'x': text classifier" in card
+    card = classifier_files(spec_of(), control=None, facts={"Recipe": "x\n\n## Injected"})["README.md"].decode()
+    assert "- Recipe: x ## Injected\n" in card
 
 
 def test_the_card_tells_how_to_do_without_us() -> None:

@@ -16,6 +16,7 @@ import yaml
 from handful import __version__
 from handful.cli.options import limit_test
 from handful.records import Example
+from handful.run import fingerprint
 from handful.task import load_task
 from tests.commands import EXAMPLES, PROJECT, handful, start, write_task
 
@@ -83,6 +84,21 @@ def test_init_replaces_only_when_told() -> None:
     assert load_task("task.yaml").name == "yes: 1"
 
 
+def test_init_names_the_examples_as_they_were_given() -> None:
+    Path("versions").mkdir()
+    Path("examples.jsonl").rename("versions/data.v1")
+    Path("linked.jsonl").symlink_to("versions/data.v1")
+    Path("tasks").mkdir()
+    for examples, output, named in (
+        ("linked.jsonl", "linked.yaml", "linked.jsonl"),
+        ("linked.jsonl", "tasks/linked.yaml", "../linked.jsonl"),
+    ):
+        assert handful("init", examples, "-o", output).code == 0
+        assert yaml.safe_load(Path(output).read_text())["examples"] == named
+        checked = handful("check", output)
+        assert checked.code == 0, checked.err
+
+
 def test_test_texts_can_come_later_and_change() -> None:
     plain = Path("task.yaml").read_text()
     untested = "".join(line for line in plain.splitlines(keepends=True) if not line.startswith("test:"))
@@ -124,6 +140,23 @@ def test_run_ends_with_a_table_and_keeps_its_times() -> None:
     # What is read from disk takes no time and must not be counted as if it had been computed.
     assert handful("run", "task.yaml", *SCRIPTED).code == 0
     assert json.loads(Path("run/timings.json").read_text()) == timings
+
+
+@pytest.mark.parametrize(
+    ("name", "seed", "directory"),
+    [
+        ("a: b/c", "0", "a-b-c-default-seed0"),
+        ("n" * 150, "7", f"{'n' * 150}-default-seed7"),
+        ("字" * 80 + "a", "0", f"{'字' * 80}a-default-seed0"),
+        ("字" * 80 + "ab", "0", f"{'字' * 79}-{fingerprint('字' * 80 + 'ab-default-seed0')}"),
+        ("字" * 150, "1", f"{'字' * 79}-{fingerprint('字' * 150 + '-default-seed1')}"),
+    ],
+)
+def test_every_task_has_a_run_directory(name: str, seed: str, directory: str) -> None:
+    Path("task.yaml").write_text(Path("task.yaml").read_text().replace("name: colours", f"name: {json.dumps(name)}"))
+    result = handful("filter", "task.yaml", "--model", "scripted", "--seed", seed)
+    assert result.code == 0, result.err
+    assert [path.name for path in Path("runs").iterdir()] == [directory]
 
 
 def test_stages_one_by_one_give_what_run_gives() -> None:
@@ -359,19 +392,27 @@ def test_a_run_has_its_report_when_it_is_through() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
+    ("name", "content", "message"),
     [
-        ("timings.json", '{"stages": true}'),
-        ("timings.json", '{"stages": {"x": {"seconds": 1, "units": "nan", "unit": "texts"}}}'),
-        ("results.json", '{"n_test": 3, "methods": [{"method": "ours"}]}'),
+        ("verdicts.jsonl", '{"candidate_id": "0-0-0"}', "run/verdicts.jsonl: a row cannot be understood as Verdict: "),
+        (
+            "results.json",
+            '{"n_test": 3, "methods": [{"method": "ours"}]}',
+            "run: the files of this run cannot be understood: ",
+        ),
+        (
+            "results.json",
+            '{"n_test": 3, "methods": [{"method": "ours", "shift": null}]}',
+            "run: the files of this run cannot be made into a page: ",
+        ),
     ],
 )
-def test_a_report_of_files_that_cannot_be_understood(name: str, content: str) -> None:
+def test_a_report_of_files_that_cannot_be_understood(name: str, content: str, message: str) -> None:
     assert handful("run", "task.yaml", *SCRIPTED).code == 0
     Path("run", name).write_text(content)
     result = handful("report", "run")
     assert result.code == 2
-    assert result.err.startswith("handful: run: the files of this run cannot be ")
+    assert result.err.startswith(f"handful: {message}")
 
 
 @pytest.mark.parametrize(

@@ -100,10 +100,10 @@ def test_file_without_base_starts_from_default(tmp_path: Path) -> None:
         ("train.lora_dropout=1", "train.lora_dropout must be in [0, 1)"),
         ("train.loss=mse", "train.loss: "),
         ("generate.temperature=0", "generate.temperature must be above 0"),
-        ("generate.top_k=-1", "generate.top_k must be 0 or more"),
+        ("generate.top_k=-1", "generate.top_k must be at least 0, got -1"),
         ("generate.demonstrations_per_prompt=0", "at least 1, or null for all"),
         ("generate.max_candidates_per_label=0", "generate.max_candidates_per_label must be 1 to 100,000, or null"),
-        ("train.min_steps=-1", "train.min_steps must be 0 or more"),
+        ("train.min_steps=-1", "train.min_steps must be at least 0, got -1"),
         ("filter.near_duplicate=0", "filter.near_duplicate must be in (0, 1]"),
         ("filter.min_margin=1.1", "filter.min_margin must be in [0, 1]"),
         ("prompt.max_text_tokens=4", "prompt.max_text_tokens must be at least 8"),
@@ -111,7 +111,7 @@ def test_file_without_base_starts_from_default(tmp_path: Path) -> None:
         ("train.max_grad_norm=0", "train.max_grad_norm must be above 0"),
         ("train.weight_decay=-1", "train.weight_decay must be 0 or more, got -1"),
         ("train.lora_alpha=0", "train.lora_alpha must be at least 1, got 0"),
-        ("train.real_weight=1e300", "train.real_weight must be above 0 and at most 1,000,000"),
+        ("train.real_weight=1e300", "train.real_weight must be in (0, 1,000,000]"),
         ("train.max_steps=10", "train.max_steps must be at least train.min_steps, 60, or null for no limit, got 10"),
         ("filter.judges=true", "filter.judges is true, not a number or text"),
         ("train.layers=no", "train.layers is false, not a number or text"),
@@ -134,6 +134,60 @@ def test_errors_name_the_key_and_the_mend(override: str, message: str) -> None:
     with pytest.raises(RecipeError) as error:
         load_recipe("default", (override,))
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            '"x\\n\\n## Injected heading\\n"',
+            r"default: the name 'x.*## Injected heading' holds the control character U\+000A",
+        ),
+        ('"a\\e[2Jb"', r"holds the control character U\+001B"),
+        ("n" * 151, "has 151 characters, more than 150. Shorten it"),
+        ("''", "default: the name is empty"),
+        ('"\\u200b"', "default: the name is empty"),
+    ],
+)
+def test_a_name_is_a_line(name: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        load_recipe("default", (f"name={name}",))
+
+
+@pytest.mark.parametrize("name", [*PRESETS, "n" * 150, "my recipe, 2nd try (fast)", "字", "a/b"])
+def test_ordinary_names_stay_as_they_are(name: str) -> None:
+    assert load_recipe("default", (f"name={name}",)).name == name
+
+
+def test_the_name_of_a_file_is_a_line_too(tmp_path: Path) -> None:
+    file = tmp_path / "a\nb.yaml"
+    file.write_text("train: {epochs: 3}\n")
+    with pytest.raises(RecipeError, match=r"the name 'a\\nb' holds the control character U\+000A"):
+        load_recipe(str(file))
+    file.write_text("name: ours\n")
+    assert load_recipe(str(file)).name == "ours"
+
+
+NUMBERS = [
+    f"{stage}.{setting.name}"
+    for stage, settings in vars(Recipe()).items()
+    if dataclasses.is_dataclass(settings)
+    for setting in dataclasses.fields(settings)
+    if setting.type in {"int", "int | None"}
+]
+
+
+@pytest.mark.parametrize("key", NUMBERS)
+@pytest.mark.parametrize("value", [10**400, 10**7])
+def test_no_number_is_too_large_to_count_with(key: str, value: int) -> None:
+    with pytest.raises(RecipeError, match=rf"{key} must be .*, got 10000") as error:
+        load_recipe("default", (f"{key}={value}",))
+    assert len(str(error.value)) < 200
+
+
+def test_a_million_steps_are_fine() -> None:
+    long = ("train.epochs=1000000", "train.max_steps=1000000", "train.batch_size=1000000", "train.lora_rank=1000000")
+    assert load_recipe("default", long).train.epochs == 1_000_000
 
 
 def test_unknown_preset_is_suggested() -> None:

@@ -1,7 +1,10 @@
 import json
+import math
+from typing import Any
 
 import pytest
 
+from handful.errors import RunError
 from handful.records import Candidate, Example, LabelScores, Prediction, Record, TrainingExample, Verdict
 
 RECORDS: list[Record] = [
@@ -35,6 +38,37 @@ def test_fields_keep_their_order() -> None:
     ]
 
 
-def test_unknown_keys_are_refused() -> None:
-    with pytest.raises(TypeError):
-        Example.from_row({"text": "a", "label": "b", "other": 1})
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ({"text": "a", "label": "b", "other": 1}, "as Example: its keys are others"),
+        ({"text": "a"}, "as Example: its keys are others"),
+        (["a", "b"], "as Example: its keys are others"),
+        ({"text": 5, "label": "b"}, "as Example: text: Input should be a valid string"),
+        ({"text": "a", "label": None}, "as Example: label: Input should be a valid string"),
+    ],
+)
+def test_rows_of_another_kind_are_refused(row: Any, why: str) -> None:
+    with pytest.raises(RunError, match=f"^a row cannot be understood {why}"):
+        Example.from_row(row)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"log_probs": [-0.5, "a"]},
+        {"log_probs": [-0.5, math.nan]},
+        {"log_probs": -0.5},
+        {"decision": "maybe"},
+        {"margin": "0.5"},
+    ],
+)
+def test_values_of_another_kind_are_refused(change: dict[str, Any]) -> None:
+    row = {**RECORDS[3].to_row(), **change}
+    with pytest.raises(RunError, match=f"as Verdict: {next(iter(change))}"):
+        Verdict.from_row(row)
+
+
+def test_values_come_back_as_they_were_written() -> None:
+    row = {**RECORDS[5].to_row(), "weight": 2}
+    assert repr(TrainingExample.from_row(row).weight) == "2"

@@ -1,7 +1,9 @@
 import errno
+import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -298,7 +300,7 @@ def test_a_directory_of_something_else_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_damaged_manifest_is_named_and_force_moves_it_away(tmp_path: Path) -> None:
     pipeline(tmp_path / "run")
-    for damage in (b'{"identity": ', b"[]", b'{"identity": {}}'):
+    for damage in (b'{"identity": ', b'{"format": 1, "identity": [], "environment": {}}', b"\0\0\0"):
         (tmp_path / "run" / "manifest.json").write_bytes(damage)
         with pytest.raises(RunError) as caught:
             pipeline(tmp_path / "run")
@@ -306,7 +308,34 @@ def test_a_damaged_manifest_is_named_and_force_moves_it_away(tmp_path: Path) -> 
             f"{tmp_path / 'run' / 'manifest.json'}: damaged. Give another directory, or make this one anew with --force"
         )
     pipeline(tmp_path / "run", force=True)
-    assert (tmp_path / "run" / "old-1" / "manifest.json").read_bytes() == b'{"identity": {}}'
+    assert (tmp_path / "run" / "old-1" / "manifest.json").read_bytes() == b"\0\0\0"
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        '{"name": "Tab counter", "version": "1.0", "manifest_version": 3}',
+        '{"format": 1, "identity": {}}',
+        "[]",
+        '{"name": "Tab counter", // the comments that browsers allow\n "manifest_version": 3}',
+        "",
+    ],
+)
+@pytest.mark.parametrize("force", [False, True])
+def test_a_manifest_of_something_else_is_left_alone(tmp_path: Path, manifest: str, force: bool) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "main.js").write_text("years of work")
+    (tmp_path / "manifest.json").write_text(manifest)
+    before = tree(tmp_path)
+    with pytest.raises(RunError) as caught:
+        pipeline(tmp_path, force=force)
+    assert str(caught.value) == (
+        f"{tmp_path}: not a run directory: its manifest.json is not of a run. Give a new or empty directory"
+    )
+    assert tree(tmp_path) == before
+    assert not list(tmp_path.glob(".handful*"))
+    with pytest.raises(RunError, match=r"its manifest.json is not of a run. Give the directory of a run"):
+        read_manifest(tmp_path)
 
 
 def test_reading_without_a_run_says_what_is_missing(tmp_path: Path) -> None:
@@ -352,6 +381,7 @@ def _flip(data: bytes) -> bytes:
         lambda data: data + b"{}\n",
         lambda data: b"",
         lambda data: bytes(len(data)),
+        lambda data: b'[1]\n{"sha256": "%s", "rows": 1}\n' % hashlib.sha256(b"[1]\n").hexdigest().encode(),
     ],
 )
 def test_a_damaged_step_is_set_aside_and_made_again(
@@ -363,9 +393,9 @@ def test_a_damaged_step_is_set_aside_and_made_again(
     damaged = harm(path.read_bytes())
     path.write_bytes(damaged)
     pipeline(tmp_path / "run")
-    aside = f"steps/{path.name}.damaged"
+    aside = f"steps/{path.name}.damaged-1"
     assert tree(tmp_path / "run") == {**whole, aside: damaged}
-    assert f"{path}: damaged; renamed to {path.name}.damaged and made again" in caplog.messages
+    assert f"{path}: damaged; renamed to {path.name}.damaged-1 and made again" in caplog.messages
 
 
 def test_a_changed_adapter_is_set_aside_and_one_of_other_inputs_replaced(tmp_path: Path) -> None:
@@ -376,10 +406,27 @@ def test_a_changed_adapter_is_set_aside_and_one_of_other_inputs_replaced(tmp_pat
         assert (run.adapter_dir / "w").read_bytes() == b"2"
         run.adapter([1], lambda: {"w": b"1"})
         assert (run.adapter_dir / "w").read_bytes() == b"1"
-        (run.adapter_dir / "w").write_bytes(b"3")
+        for changed_by_hand in (b"3", b"4"):
+            (run.adapter_dir / "w").write_bytes(changed_by_hand)
+            run.adapter([1], lambda: {"w": b"1"})
+            assert (run.adapter_dir / "w").read_bytes() == b"1"
+        assert (tmp_path / "run" / "adapter.damaged-1" / "w").read_bytes() == b"3"
+        assert (tmp_path / "run" / "adapter.damaged-2" / "w").read_bytes() == b"4"
+
+
+def test_asking_for_the_adapter_changes_nothing(tmp_path: Path) -> None:
+    with open_run(tmp_path / "run", SETTINGS) as run:
         run.adapter([1], lambda: {"w": b"1"})
-        assert (run.adapter_dir / "w").read_bytes() == b"1"
-        assert (tmp_path / "run" / "adapter.damaged" / "w").read_bytes() == b"3"
+        assert run.has_adapter([1])
+        assert not run.has_adapter([2])
+        made_from = next((tmp_path / "run" / "steps").glob("adapter_dir-*"))
+        made_from.write_bytes(b"torn")
+        before = tree(tmp_path / "run")
+        assert operations(lambda: run.has_adapter([1])) == []
+        assert not run.has_adapter([1])
+        assert tree(tmp_path / "run") == before
+        run.adapter([1], lambda: {"w": b"1"})
+        assert run.has_adapter([1])
 
 
 def test_checkpoints_fall_back_to_the_one_before(tmp_path: Path) -> None:
@@ -410,23 +457,9 @@ def test_checkpoints_fall_back_to_the_one_before(tmp_path: Path) -> None:
         assert run.load_checkpoint("train-checkpoint") == b"another"
 
 
-def test_reviews_are_appended_and_survive_a_torn_line(tmp_path: Path) -> None:
-    path = tmp_path / "run" / "reviews.jsonl"
-    with open_run(tmp_path / "run", SETTINGS) as run:
-        run.append("reviews", {"id": "1", "text": "é\n"})
-        run.append("reviews", {"id": "2"})
-    whole = path.read_bytes()
-    path.write_bytes(whole + b'{"id": "3')
-    assert len(read_jsonl(path)) == 2
-    with open_run(tmp_path / "run", SETTINGS) as run:
-        assert path.read_bytes() == whole
-        run.append("reviews", {"id": "4"})
-    assert read_jsonl(path) == [{"id": "1", "text": "é\n"}, {"id": "2"}, {"id": "4"}]
-
-
 @pytest.mark.parametrize(
     "name",
-    ["manifest.json", "reviews.jsonl", "steps/x", "adapter/x", "old-1/x", "../x", "/x", "a//b", ".handful.lock", ""],
+    ["manifest.json", "steps/x", "adapter/x", "old-1/x", "../x", "/x", "a//b", ".handful.lock", ""],
 )
 def test_the_runs_own_files_cannot_be_published(tmp_path: Path, name: str) -> None:
     with open_run(tmp_path / "run", SETTINGS) as run, pytest.raises(ValueError, match="not a name to publish"):
@@ -467,17 +500,13 @@ def test_a_strangers_links_lead_nowhere(tmp_path: Path) -> None:
     pipeline(run)
     assert (home / ".bashrc").read_text() == "mine"
     assert (run / "results.json").is_file()
-    (run / "reviews.jsonl").symlink_to(home / ".bashrc")
-    with open_run(run, SETTINGS) as opened:
-        opened.append("reviews", {"a": 1})
-    assert (home / ".bashrc").read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", ["steps", "predictions", "runs"])
 def test_a_run_keeps_everything_in_its_own_directory(tmp_path: Path, name: str) -> None:
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "manifest.json").write_text("{}")
+    pipeline(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / name, ignore_errors=True)
     (tmp_path / "run" / name).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(RunError, match=f"{name}: is a link"):
         pipeline(tmp_path / "run")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -78,6 +80,13 @@ def test_near_duplicates_by_the_threshold() -> None:
     assert screened(base, base, recipe=FilterRecipe(near_duplicate=1.0)) == ["", "duplicate"]
 
 
+def test_without_near_duplicates_no_index_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handful.screening._sketch", lambda shingles: pytest.fail("sketched"))
+    base = "one two three four five six seven eight nine ten"
+    texts = (base, f"{base} eleven", base, "Short, one here!")
+    assert screened(*texts, recipe=FilterRecipe(near_duplicate=1.0)) == ["", "", "duplicate", "copy_of_example"]
+
+
 def test_near_copies_of_examples_are_near_duplicates() -> None:
     assert screened("quick brown fox jumps over the lazy dog", recipe=FilterRecipe(near_duplicate=0.5)) != [""]
 
@@ -95,6 +104,31 @@ def test_one_word_is_enough_where_a_real_example_has_no_more() -> None:
     assert screen_candidates(candidates, EXAMPLES, FilterRecipe()) == {"0": "too_short", "1": "empty"}
     strict = FilterRecipe(min_words=3)
     assert screen_candidates(candidates, greetings, strict) == {"0": "too_short", "1": "empty", "2": "too_short"}
+
+
+def screened_with(reals: list[str], texts: list[str], **settings: Any) -> list[str]:
+    candidates = [Candidate(str(i), text, "a", 0, "p") for i, text in enumerate(texts)]
+    examples = [Example(real, "a") for real in reals]
+    reasons = screen_candidates(candidates, examples, FilterRecipe(**settings))
+    return [reasons.get(candidate.id, "") for candidate in candidates]
+
+
+def test_no_word_is_needed_where_a_real_example_has_none() -> None:
+    cheers = ["👍👍", "😡 😡"]
+    texts = ["🎉", "👍👍", " 👍👍\n", "😡  😡", "🎉", "🎉 🎉", "", " \n", "👍 well done", "fine", "?!"]
+    reasons = ["", *["copy_of_example"] * 3, "duplicate", "", "empty", "empty", "", "", ""]
+    assert screened_with(cheers, texts) == reasons
+    assert screened_with([*cheers, "a long text of many words"], texts) == reasons
+    assert screened_with(cheers, texts, min_words=1) == reasons
+    assert screened_with(cheers, ["🎉", "fine", "fine text"], min_words=3) == ["empty", "too_short", "too_short"]
+    assert screened_with(["fine", "so it is"], ["🎉", "good"]) == ["empty", ""]
+
+
+def test_near_duplicates_without_words() -> None:
+    many = "🎉 👍 😀 🎈 🍰 🎁 🌟 💐 🥳 ✨"
+    texts = [many, f"{many} 🔥", "🔥 💧 🌍 💨"]
+    assert screened_with(["👍👍"], texts) == ["", "near_duplicate", ""]
+    assert screened_with(["👍👍"], texts, near_duplicate=1.0) == ["", "", ""]
 
 
 def test_scripts_without_spaces_are_counted_by_characters() -> None:

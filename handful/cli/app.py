@@ -28,7 +28,7 @@ from handful.cli import (
     report_command,
     task_commands,
 )
-from handful.cli.console import say, tell, tell_error
+from handful.cli.console import plain, say, tell, tell_error
 from handful.errors import HandfulError, Interrupted
 
 DONE, FAULT, MENDABLE, STOPPED = 0, 1, 2, 130
@@ -85,6 +85,13 @@ def _global_options(
     _log_to_stderr(logging.DEBUG if verbose else logging.WARNING)
 
 
+class _PlainFormatter(logging.Formatter):
+    """Spells out control characters: messages name files, which may be a stranger's."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return plain(super().format(record))
+
+
 def _log_to_stderr(level: int) -> None:
     from rich.console import Console
     from rich.logging import RichHandler
@@ -92,6 +99,7 @@ def _log_to_stderr(level: int) -> None:
     logger = logging.getLogger("handful")
     # Anew each time: stderr may be another one than at the last call in this process.
     handler = RichHandler(console=Console(stderr=True, soft_wrap=True), show_path=False, show_time=level < 30)
+    handler.setFormatter(_PlainFormatter())
     logger.handlers = [handler]
     logger.setLevel(level)
     logger.propagate = False

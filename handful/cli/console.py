@@ -34,6 +34,15 @@ def plain_json(text: str) -> str:
     return _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
+def plain_line(text: str) -> str:
+    r"""Return text as `plain` does, with tabs and line ends spelled out, too: a value prints no line of its own.
+
+    >>> plain_line("a\nb")
+    'a\\nb'
+    """
+    return plain(text).replace("\t", "\\t").replace("\n", "\\n")
+
+
 def say(text: str = "") -> None:
     """Print lines on stdout."""
     print(plain(text), flush=True)
@@ -82,7 +91,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: 
     for index, column in enumerate(columns):
         table.add_column(Text(plain(column)), justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(plain(cell)) for cell in row))
+        table.add_row(*(Text(plain_line(cell)) for cell in row))
     width = None if sys.stdout.isatty() else _WIDTH_OF_PIPES
     Console(width=width).print(table)
 

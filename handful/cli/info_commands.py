@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from handful.cli.console import results_table, say, say_json, show_table, tally_table
+from handful.cli.console import plain_line, results_table, say, say_json, show_table, tally_table
 from handful.errors import ModelError
 
 if TYPE_CHECKING:
@@ -40,15 +40,16 @@ def _status(
 
 
 def _show_status(run: Path, status: RunStatus) -> None:
-    identity = status.identity
-    say(f"{run}: task {identity['task_name']}, recipe {identity['recipe']['name']}, seed {identity['seed']},")
-    say(f"  model {identity['model']}")
+    identity, recipe = status.identity, status.identity["recipe"]
+    task, name, model = map(plain_line, (identity["task_name"], recipe["name"], identity["model"]))
+    say(f"{run}: task {task}, recipe {name}, seed {identity['seed']},")
+    say(f"  model {model}")
     if status.holder:
-        say(f"  at work: process {status.holder['pid']} since {status.holder['since']}")
+        say(plain_line(f"  at work: process {status.holder['pid']} since {status.holder['since']}"))
     for stage, done in status.done.items():
         say(f"  {stage:<9} {'done' if done else 'not done'}")
     if status.adapter_fault:
-        say(f"  the classifier is damaged: {status.adapter_fault}")
+        say(plain_line(f"  the classifier is damaged: {status.adapter_fault}"))
     if status.labels:
         show_table(*tally_table(status.labels))
     if status.results:

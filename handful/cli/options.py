@@ -30,6 +30,9 @@ MOST_SHOTS = 64
 PAPER_SHOTS = 4
 """Examples per label drawn from one of the paper's sets, as in the paper."""
 
+_MOST_NAME_BYTES = 255
+"""Of one file or folder; a letter may have four."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeOptions:
@@ -157,7 +160,17 @@ class JobOptions(TaskOptions, ModelOptions):
         if self.run is not None:
             return self.run
         name, recipe = (re.sub(r"[^\w.-]+", "-", part).strip(".-") for part in (job.task.name, job.recipe.name))
-        return Path("runs") / f"{name or 'task'}-{recipe or 'recipe'}-seed{job.seed}"
+        return Path("runs") / _short_enough(f"{name or 'task'}-{recipe or 'recipe'}-seed{job.seed}")
+
+
+def _short_enough(name: str) -> str:
+    """Return the name of a folder, or its beginning with a hash behind where no file system takes one so long."""
+    from handful.run import fingerprint
+
+    if len(name.encode()) <= _MOST_NAME_BYTES:
+        return name
+    behind = f"-{fingerprint(name)}"
+    return name.encode()[: _MOST_NAME_BYTES - len(behind)].decode(errors="ignore") + behind
 
 
 def limit_test(task: Task, limit: int) -> Task:

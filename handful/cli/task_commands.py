@@ -59,7 +59,9 @@ def _init(options: InitOptions) -> None:
     if not options.output.parent.is_dir():
         raise TaskError("its folder does not exist", where=where, mend="Make the folder, or name another file.")
     examples = read_examples(options.examples, text_column=options.text_column, label_column=options.label_column)
-    beside = os.path.relpath(options.examples.resolve(), options.output.parent.resolve())
+    # A link keeps its own name: files are read by their endings, and what it leads to may have another.
+    given = options.examples.parent.resolve() / options.examples.name
+    beside = os.path.relpath(given, options.output.parent.resolve())
     template = task_template(examples, Path(beside).as_posix(), options.name or options.examples.stem)
     for key, value in (("text_column", options.text_column), ("label_column", options.label_column)):
         template = _with_column(template, key, value)

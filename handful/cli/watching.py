@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from handful.cli.console import drawing_console, draws_on_terminal, plain, say_json, tell, tell_warning
-from handful.storage.files import read_bytes
-from handful.storage.jsonl import decode
 
 if TYPE_CHECKING:
     from handful.cli.stopping import StopRequest
@@ -75,16 +73,10 @@ class Watch:
 
     def keep_in(self, run: Run) -> None:
         """Keep `timings.json` in the run directory from now on, going on from what is there."""
+        from handful.run_status import read_timings
+
         self._run = run
-        path = run.directory / "timings.json"
-        try:
-            stages = decode(read_bytes(path))["stages"]
-            self.timings = {
-                str(name): {"seconds": float(own["seconds"]), "units": int(own["units"]), "unit": str(own["unit"])}
-                for name, own in stages.items()
-            }
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            self.timings = {}
+        self.timings = (read_timings(run.directory) or {}).get("stages", {})
 
     def start(self, stage: str, total: int | None, unit: str) -> None:
         """See `Progress.start`."""

@@ -16,9 +16,11 @@ from handful.evaluation.diversity import Diversity, equal_length, fewest_texts, 
 from handful.evaluation.mentions import Lexicon
 from handful.evaluation.swaps import SwapReport
 from handful.evaluation.words import CLEAR_Z, WordDifference, content_words, log_odds
+from handful.reading.wording import short
 from handful.records import Example, TrainingExample
 from handful.run import read_jsonl, read_manifest
 from handful.storage.jsonl import read_json
+from handful.storage.manifest import MANIFEST
 from handful.task import Task
 
 NOTE = (
@@ -94,6 +96,10 @@ def texts_of_run(directory: Path) -> AuditedTexts:
         RunError: Not a run directory, or writing and checking are not done, or a file is damaged.
     """
     identity = read_manifest(directory)["identity"]
+    seed = identity.get("seed", 0)
+    if not isinstance(seed, int):
+        mend = "Was it written by another version of handful? Begin the run anew, in another directory."
+        raise RunError(f"the seed is {short(seed)}, not a number", where=str(directory / MANIFEST), mend=mend)
     path = directory / "training.jsonl"
     if not path.is_file():
         mend = "Give the run's command again, or audit its task file: that looks at the examples alone."
@@ -107,7 +113,7 @@ def texts_of_run(directory: Path) -> AuditedTexts:
         labels=tuple(dict.fromkeys(row.label for row in rows)),
         real=tuple(sources["real"]),
         synthetic=tuple(sources["synthetic"]),
-        seed=int(identity.get("seed", 0)),
+        seed=seed,
         test=_test_texts(directory / "task.json", {row.label for row in rows}),
     )
 
@@ -116,27 +122,27 @@ def _test_texts(path: Path, labels: Collection[str]) -> tuple[Example, ...]:
     saved = read_json(path)
     try:
         found = () if saved is None else Task.from_dict(saved).test or ()
-        if all(
-            isinstance(entry.text, str) and isinstance(entry.label, str) and entry.label in labels for entry in found
-        ):
+        if all(entry.label in labels for entry in found):
             return found
-    except (TaskError, ValueError, AttributeError):
+    except (TaskError, RunError, ValueError, AttributeError):
         pass
-    mend = "Delete it and give the run's command again; it is written anew."
-    raise RunError("damaged", where=str(path), mend=mend)
+    raise _damaged(path)
 
 
 def _training_rows(path: Path) -> list[TrainingExample]:
+    saved = read_jsonl(path)
     try:
-        rows = [TrainingExample.from_row(row) for row in read_jsonl(path)]
-        sound = {"real"} <= {row.source for row in rows} <= {"real", "synthetic"}
-        sound = sound and all(isinstance(row.text, str) and isinstance(row.label, str) for row in rows)
-    except (KeyError, TypeError):
-        rows, sound = [], False
-    if not sound:
-        mend = "Delete it and give the run's command again; it is written anew."
-        raise RunError("damaged", where=str(path), mend=mend)
+        rows = [TrainingExample.from_row(row) for row in saved]
+    except RunError:
+        raise _damaged(path) from None
+    if "real" not in {row.source for row in rows}:
+        raise _damaged(path)
     return rows
+
+
+def _damaged(path: Path) -> RunError:
+    mend = "Delete it and give the run's command again; it is written anew."
+    return RunError("damaged", where=str(path), mend=mend)
 
 
 def texts_of_task(task: Task) -> AuditedTexts:

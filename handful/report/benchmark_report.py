@@ -12,6 +12,7 @@ from pathlib import Path
 from handful.errors import RunError
 from handful.evaluation.methods import FULL, OURS, method_of
 from handful.evaluation.metrics import GUESSING
+from handful.reading.wording import short
 from handful.report.benchmark_answers import answer_sections
 from handful.report.benchmark_curves import accuracy_curve, diversity_curve
 from handful.report.benchmark_draws import WORDS, Row, about_written, word_blocks, written_blocks
@@ -21,7 +22,7 @@ from handful.report.render import render_page
 from handful.report.run_data import RunData, read_run
 from handful.report.run_report import recipe_table, tokens_written
 from handful.report.wording import NAME_CHARS, arithmetic, cut, number, percent, plural, points, quoted, share
-from handful.run import Run, read_jsonl, read_manifest
+from handful.run import Run, is_plain_name, read_jsonl, read_manifest
 from handful.storage.jsonl import read_json
 
 _REPORT = "report.html"
@@ -53,7 +54,11 @@ def write_benchmark_report(run: Run) -> Path:
 
 
 def read_benchmark(directory: Path) -> BenchmarkData:
-    """Read what a benchmark published; raises RunError if that is nothing."""
+    """Read what a benchmark published.
+
+    Raises:
+        RunError: That is nothing, or a file is damaged.
+    """
     results = read_json(directory / "results.json")
     if results is None:
         mend = "Give its command again; it goes on where it stopped."
@@ -61,6 +66,9 @@ def read_benchmark(directory: Path) -> BenchmarkData:
     cells = list(read_jsonl(directory / "cells.jsonl"))
     runs: dict[str, list[RunData]] = {result["task"]: [] for result in results["tasks"]}
     for cell in cells:
+        if not all(map(is_plain_name, cell["draw"].split("/"))):
+            mend = "Give the benchmark's command again; the file is written anew."
+            raise RunError(f"{short(cell['draw'])} is no draw", where=str(directory / "cells.jsonl"), mend=mend)
         if cell["spec"] == OURS:
             runs[cell["task"]].append(read_run(directory / cell["draw"]))
     draws = directory / "draws.jsonl"  # published last

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 from handful.calibration import label_probabilities
 from handful.errors import RunError
+from handful.reading.wording import short
 from handful.records import Candidate, Record, TrainingExample, Verdict
 from handful.report.wording import arithmetic
-from handful.run import read_jsonl, read_manifest
-from handful.run_status import current_results
+from handful.run import is_plain_name, read_jsonl, read_manifest
+from handful.run_status import current_results, read_timings
 from handful.storage.jsonl import read_json
 from handful.task import Task
 
@@ -103,7 +104,7 @@ def read_run(directory: Path) -> RunData:
             training=_records(TrainingExample, directory / "training.jsonl"),
             results=results,
             answers=None if results is None else _answers(directory, results),
-            timings=read_json(directory / "timings.json"),
+            timings=read_timings(directory),
             has_classifier=(directory / "adapter").is_dir(),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -117,11 +118,19 @@ Known = TypeVar("Known", bound=Record)
 
 
 def _records(kind: type[Known], path: Path) -> tuple[Known, ...]:
-    return tuple(kind.from_row(row) for row in read_jsonl(path)) if path.is_file() else ()
+    rows = read_jsonl(path) if path.is_file() else []
+    try:
+        return tuple(map(kind.from_row, rows))
+    except RunError as error:
+        raise RunError(error.message, where=str(path), mend=error.mend) from None
 
 
 def _answers(directory: Path, results: Mapping[str, Any]) -> dict[str, Answers]:
-    paths = {row["method"]: directory / "predictions" / f"{row['method']}.jsonl" for row in results["methods"]}
+    names = [row["method"] for row in results["methods"]]
+    foreign = [name for name in names if not is_plain_name(name)]
+    if foreign:  # it would be read from another folder
+        raise ValueError(f"{short(foreign[0])} is no method")
+    paths = {name: directory / "predictions" / f"{name}.jsonl" for name in names}
     shifts = {row["method"]: row["shift"] for row in results["methods"]}
     return {name: _one_method(read_jsonl(path), shifts[name]) for name, path in paths.items() if path.is_file()}
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic writes, durable appends, locks.
+"""Files that are whole or not there: atomic writes, locks.
 
 What holds after SIGKILL or a power cut: a name points to the old bytes or to all of the new ones, because the new
 ones are on the disk (fsync) before the rename, and the rename is before the call returns (fsync of the directory).
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import os
 import shutil
 import socket
@@ -33,7 +32,6 @@ _MENDS = {
     errno.EPERM: "Give yourself the permission, or choose another directory",
     errno.EIO: f"The disk or the connection to it fails: check it, {_AGAIN}",
 }
-_log = logging.getLogger(__name__)
 
 
 def _pass(operation: str) -> None:
@@ -187,48 +185,6 @@ def sweep(directory: Path) -> None:
     for path in sorted(directory.iterdir()) if directory.is_dir() else ():
         if path.name.endswith(TEMPORARY):
             remove(path)
-
-
-def append_line(path: Path, line: bytes) -> None:
-    r"""Append one line, which must end in `\n`, and wait until it is on the disk.
-
-    Raises:
-        RunError: The disk is full, failing or not writable; the file is as before.
-    """
-    repair_lines(path)
-    with explained(path, len(line)):
-        size = path.stat().st_size if path.exists() else 0
-        try:
-            write_synced(path, [line], offset=size)
-            if size == 0:
-                sync_directory(path.parent)
-        except BaseException:
-            with suppress(OSError):
-                os.truncate(path, size)
-            raise
-
-
-def repair_lines(path: Path) -> None:
-    """Cut off the last line of a JSON lines file if a killed `append_line` left it torn.
-
-    Raises:
-        RunError: The file cannot be read or written.
-    """
-    if not path.is_file():
-        return
-    with explained(path), path.open("rb") as handle:
-        handle.seek(-1 if path.stat().st_size else 0, os.SEEK_END)
-        if handle.read(1) in {b"", b"\n"}:
-            return
-        handle.seek(0)
-        data = handle.read()
-    whole = data.rfind(b"\n") + 1
-    try:
-        json.loads(data[whole:])
-        write_atomic(path, data, b"\n")  # an editor left out the last newline
-    except ValueError:
-        _log.warning("%s: dropped a last line that was only half written (%d bytes)", path, len(data) - whole)
-        write_atomic(path, data[:whole])
 
 
 @contextmanager

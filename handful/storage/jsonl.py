@@ -12,6 +12,9 @@ from typing import Any
 from handful.errors import RunError
 from handful.storage.files import explained, read_bytes
 
+_MOST_NESTED = 100
+"""Levels of lists and mappings; handful writes a few. Python could still read more, but neither copy nor show them."""
+
 
 def fingerprint(value: object) -> str:
     """Return 16 hex digits that name a JSON-like value, independent of the order of its keys.
@@ -62,18 +65,27 @@ def decode(data: bytes | str) -> Any:
     """Return the value of a JSON text.
 
     Raises:
-        ValueError: It is none, or nested more deeply than Python can follow.
+        ValueError: It is none, or nested more deeply than anything handful writes.
     """
     try:
-        return json.loads(data)
+        value = json.loads(data)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    level = [value]
+    for _ in range(_MOST_NESTED):
+        # By exact type: JSON has no others, and rows of many probabilities are read by the thousand.
+        level = [part for whole in level if type(whole) in (dict, list) for part in _parts(whole)]
+        if not level:
+            return value
+    raise ValueError("nested too deeply")
+
+
+def _parts(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read a JSON lines file; a last line that is still being written is left out.
-
-    Needs no lock: a published file is replaced as a whole.
+    """Read a published JSON lines file; it needs no lock, since such a file is replaced as a whole.
 
     Raises:
         RunError: The file is missing or unreadable, or a line is not a JSON object.
@@ -82,13 +94,15 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         lines = read_bytes(path).split(b"\n")
     rows = []
     for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
         try:
-            row = decode(line) if line.strip() else None
+            row = decode(line)
         except ValueError:
-            row = None if number == len(lines) else line
-        if row is not None and not isinstance(row, dict):
+            row = None
+        if not isinstance(row, dict):
             raise RunError("not a JSON object", where=f"{path}:{number}", mend="Correct or delete this line")
-        rows += [row] if row is not None else []
+        rows.append(row)
     return rows
 
 

@@ -14,6 +14,8 @@ from handful.storage.directories import recover_directory
 from handful.storage.jsonl import decode, encode
 
 MANIFEST = "manifest.json"
+STEPS = "steps"
+"""The folder of what stages have finished."""
 LOCK = ".handful.lock"
 OLD = re.compile(r"old-\d+")
 _MOVING = ".handful-moving"
@@ -36,20 +38,32 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         raise RunError("there is no such directory", where=where, mend="Give the directory of a run")
     if not (directory / MANIFEST).exists():
         raise RunError(f"not a run directory: no {MANIFEST}", where=where, mend="Give the directory of a run")
+    manifest = _decoded(directory, "Give the directory of a run")
+    if manifest is None or not isinstance(manifest["identity"], dict):
+        raise RunError("damaged", where=str(directory / MANIFEST), mend=_ANEW)
+    if manifest["format"] != _FORMAT:
+        message = f"a run of another version of handful (format {manifest['format']!r}, this one reads {_FORMAT})"
+        raise RunError(message, where=where, mend=_ANEW)
+    return manifest
+
+
+def _decoded(directory: Path, mend: str) -> dict[str, Any] | None:
+    """Return what stands in the manifest; None if it is no JSON, but the steps of a run stand beside it.
+
+    Raises:
+        RunError: It is that of something else, such as a browser extension, or cannot be read.
+    """
     with files.explained(directory / MANIFEST):
         data = files.read_bytes(directory / MANIFEST)
     try:
         manifest = decode(data)
     except ValueError:
         manifest = None
-    known = isinstance(manifest, dict) and {"format", "identity", "environment"} <= manifest.keys()
-    if not known or not isinstance(manifest["identity"], dict):
-        raise RunError("damaged", where=str(directory / MANIFEST), mend=_ANEW)
-    if manifest["format"] != _FORMAT:
-        message = f"a run of another version of handful (format {manifest['format']!r}, this one reads {_FORMAT})"
-        raise RunError(message, where=where, mend=_ANEW)
-    result: dict[str, Any] = manifest
-    return result
+    if isinstance(manifest, dict) and manifest.keys() >= {"format", "identity", "environment"}:
+        return manifest
+    if manifest is None and (directory / STEPS).is_dir():
+        return None
+    raise RunError(f"not a run directory: its {MANIFEST} is not of a run", where=str(directory), mend=mend)
 
 
 def refuse_foreign(directory: Path) -> None:
@@ -58,17 +72,18 @@ def refuse_foreign(directory: Path) -> None:
     Raises:
         RunError: It holds something else, or cannot be read.
     """
+    mend = "Give a new or empty directory"
     with files.explained(directory):
         refuse_links(directory, _MOVING)
-        if not directory.exists() or (directory / MANIFEST).exists() or (directory / _MOVING).exists():
+        if not directory.exists() or (directory / _MOVING).exists():
+            return
+        if (directory / MANIFEST).exists():
+            _decoded(directory, mend)
             return
         foreign = sorted(path.name for path in _contents(directory))
     if foreign:
-        raise RunError(
-            f"not a run directory: it has {foreign[0]} but no {MANIFEST}",
-            where=str(directory),
-            mend="Give a new or empty directory",
-        )
+        message = f"not a run directory: it has {foreign[0]} but no {MANIFEST}"
+        raise RunError(message, where=str(directory), mend=mend)
 
 
 def refuse_links(directory: Path, *names: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,18 @@ def read_step(path: Path) -> list[dict[str, Any]] | None:
     """Return the rows of a step; None if it is not there, or damaged, which is set aside.
 
     Raises:
+        RunError: It cannot be read, or not be set aside.
+    """
+    rows = verified_rows(path)
+    if rows is None and path.exists():
+        set_aside(path, "damaged")
+    return rows
+
+
+def verified_rows(path: Path) -> list[dict[str, Any]] | None:
+    """Return the rows of a step as `read_step` does, but leave a damaged one where it is: it needs no lock.
+
+    Raises:
         RunError: It cannot be read.
     """
     if not path.exists():
@@ -37,11 +50,9 @@ def read_step(path: Path) -> list[dict[str, Any]] | None:
     try:
         rows = [decode(line) for line in body.split(b"\n")[:-1]]
     except ValueError:
-        rows = None
-    if rows is None or data != body + _trailer(body):
-        set_aside(path, "damaged")
         return None
-    return rows
+    whole = data == body + _trailer(body) and all(isinstance(row, dict) for row in rows)
+    return rows if whole else None
 
 
 def _trailer(body: bytes) -> bytes:
@@ -61,9 +72,14 @@ def read_checkpoint(path: Path) -> bytes | None:
 
 
 def set_aside(path: Path, why: str) -> None:
-    """Rename what is damaged, so that it can be made again and nothing is lost; raises as `write_step`."""
-    damaged = path.with_name(f"{path.name}.damaged")
-    _log.warning("%s: %s; renamed to %s and made again", path, why, damaged.name)
-    files.remove(damaged)
+    """Rename what is damaged to `<name>.damaged-<n>`, so that it is made again and nothing is lost.
+
+    Raises:
+        RunError: The disk does not let us.
+    """
+    ending = re.compile(re.escape(path.name) + r"\.damaged-(\d+)")
     with files.explained(path, 0):
+        taken = [int(found[1]) for other in path.parent.iterdir() if (found := ending.fullmatch(other.name))]
+        damaged = path.with_name(f"{path.name}.damaged-{max(taken, default=0) + 1}")
+        _log.warning("%s: %s; renamed to %s and made again", path, why, damaged.name)
         files.rename_synced(path, damaged)

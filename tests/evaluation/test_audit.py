@@ -108,3 +108,13 @@ def test_the_test_texts_of_a_run_are_looked_at_by_themselves(tmp_path: Path) -> 
         (directory / "task.json").write_text(damaged)
         with pytest.raises(RunError, match="damaged"):
             texts_of_run(directory)
+
+
+@pytest.mark.parametrize("seed", ["abc", None, [1], 1e400, {"a": 1}])
+def test_a_seed_that_is_no_number(tmp_path: Path, seed: object) -> None:
+    directory = run_with(tmp_path, TrainingExample("x", "a", "real"))
+    manifest = json.loads((directory / "manifest.json").read_text())
+    manifest["identity"]["seed"] = seed
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(RunError, match=r"manifest\.json: the seed is .*, not a number\. Was it written by"):
+        texts_of_run(directory)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from handful.report.benchmark_answers import answer_sections, pooled
 from handful.report.benchmark_report import BenchmarkData, benchmark_page, read_benchmark, write_benchmark_report
 from handful.report.page import Figure, Figures, Page, Table
 from handful.report.render import render_page
-from handful.run import open_run
+from handful.run import open_run, read_jsonl
 from handful.task import Task
 from tests.toys import Listener, RecordingEngine, small_recipe, two_label_task
 
@@ -266,6 +267,15 @@ def test_one_seed_is_not_called_several(directory: Path) -> None:
 
 def test_without_results_it_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no results yet"):
+        read_benchmark(tmp_path)
+
+
+@pytest.mark.parametrize("draw", ["../bench/runs/films/seed0", "/etc", "runs/../../other"])
+def test_draws_are_read_from_the_benchmark_alone(tmp_path: Path, directory: Path, draw: str) -> None:
+    (tmp_path / "results.json").write_bytes((directory / "results.json").read_bytes())
+    cells = [{**cell, "draw": draw} for cell in read_jsonl(directory / "cells.jsonl")]
+    (tmp_path / "cells.jsonl").write_text("".join(json.dumps(cell) + "\n" for cell in cells))
+    with pytest.raises(RunError, match=r"cells\.jsonl: .* is no draw\. Give the benchmark's command again"):
         read_benchmark(tmp_path)
 
 

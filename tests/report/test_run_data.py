@@ -87,6 +87,21 @@ def test_damaged_files(tmp_path: Path, name: str, text: str, message: str) -> No
         read_run(run)
 
 
+@pytest.mark.parametrize("above", ["../../other/secret", "{tmp}/other/secret", "..", "a/b", 5])
+def test_answers_are_read_from_the_run_alone(tmp_path: Path, above: str | int) -> None:
+    run = finished(tmp_path)
+    other = tmp_path / "other" / "secret.jsonl"
+    other.parent.mkdir()
+    answers = run / "predictions" / "lora_synthetic.jsonl"
+    other.write_bytes(answers.read_bytes())
+    assert (answers.parent / "../../other/secret.jsonl").is_file()
+    results = json.loads((run / "results.json").read_text())
+    results["methods"][0]["method"] = above.format(tmp=tmp_path) if isinstance(above, str) else above
+    (run / "results.json").write_text(json.dumps(results))
+    with pytest.raises(RunError, match="cannot be understood"):
+        read_run(run)
+
+
 def test_a_candidate_without_a_verdict_waits() -> None:
     from tests.report.samples import run_data
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -223,32 +224,13 @@ def test_what_desktops_and_the_hub_do_to_a_directory_is_no_harm(tmp_path: Path) 
         verify_directory(path)
 
 
-def test_a_failed_append_leaves_the_file_as_it_was(tmp_path: Path) -> None:
-    path = tmp_path / "reviews.jsonl"
-    files.append_line(path, b'{"a": 1}\n')
-    for number in (1, 2, 3):
-        files.failpoint = fail_at(number, OSError(errno.ENOSPC, "No space left on device"))
-        with pytest.raises(RunError, match="No space left"):
-            files.append_line(path, b'{"a": 2}\n')
-        files.failpoint = files._pass
-        assert path.read_bytes() == b'{"a": 1}\n'
-    files.append_line(path, b'{"a": 3}\n')
-    assert path.read_bytes() == b'{"a": 1}\n{"a": 3}\n'
-
-
-def test_every_torn_last_line_is_cut_off_and_only_it(tmp_path: Path) -> None:
-    path, first, second = tmp_path / "reviews.jsonl", b'{"a": "x"}\n', '{"b": "ü"}\n'.encode()
-    for length in range(len(second) + 1):
-        path.write_bytes(first + second[:length])
-        files.repair_lines(path)
-        whole = length >= len(second) - 1  # a last line that lacks nothing but its newline counts
-        assert path.read_bytes() == (first + second if whole else first)
-    path.write_bytes(first + bytes(20))  # what a power cut can leave of an extended file
-    files.repair_lines(path)
-    assert path.read_bytes() == first
-    path.write_bytes(b"")
-    files.repair_lines(path)
-    assert path.read_bytes() == b""
+@pytest.mark.parametrize("offset", [0, 2])
+def test_a_link_is_never_written_through(tmp_path: Path, offset: int) -> None:
+    (tmp_path / "mine").write_bytes(b"mine")
+    (tmp_path / "out.partial").symlink_to(tmp_path / "mine")
+    with suppress(OSError):
+        files.write_synced(tmp_path / "out.partial", [b"theirs"], offset=offset)
+    assert (tmp_path / "mine").read_bytes() == b"mine"
 
 
 def test_a_held_lock_is_refused_and_says_by_whom(tmp_path: Path) -> None:

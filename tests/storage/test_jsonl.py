@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from handful.errors import RunError
 from handful.records import Example, LabelScores
-from handful.storage.jsonl import encode_lines, fingerprint, read_jsonl
+from handful.storage.jsonl import decode, encode, encode_lines, fingerprint, read_jsonl
 
 # Lone surrogates are allowed but not pairs of them, which JSON cannot tell from the character they stand for.
 texts = st.text(st.characters(exclude_categories=())).filter(
@@ -64,16 +64,32 @@ def test_fingerprints_name_values_not_layouts() -> None:
     assert len({fingerprint(value) for value in different}) == len(different)
 
 
-def test_a_line_still_being_written_is_left_out_but_damage_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "reviews.jsonl"
-    path.write_bytes(b'{"a": 1}\n\n{"b": 2}\n{"c": ')
+def test_a_line_that_is_no_object_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"a": 1}\n\n{"b": 2}')
     assert read_jsonl(path) == [{"a": 1}, {"b": 2}]
-    path.write_bytes(b'{"a": 1}\n[1]\n')
-    with pytest.raises(RunError) as caught:
-        read_jsonl(path)
-    assert str(caught.value) == f"{path}:2: not a JSON object. Correct or delete this line"
-    path.write_bytes(b'{"a": \n{"b": 2}\n')
-    with pytest.raises(RunError, match=":1: not a JSON object"):
-        read_jsonl(path)
+    for data, number in (
+        (b'{"a": 1}\n[1]\n', 2),
+        (b'{"a": 1}\nnull\n', 2),
+        (b'{"a": \n{"b": 2}\n', 1),
+        (b'{"a": 1}\n{"b": ', 2),
+        (b'{"a": 1}\n' + bytes(20), 2),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(RunError) as caught:
+            read_jsonl(path)
+        assert str(caught.value) == f"{path}:{number}: not a JSON object. Correct or delete this line"
     with pytest.raises(RunError, match="cannot be read: No such file"):
         read_jsonl(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a": '])
+def test_what_is_nested_deeply_is_no_file_of_ours(opening: str) -> None:
+    closing = "]" if opening == "[" else "}"
+    for depth in (99, 700, 100_000):
+        text = f"{opening * depth}1{closing * depth}"
+        if depth < 100:
+            assert encode(decode(text)) == text.encode()
+        else:
+            with pytest.raises(ValueError, match="nested too deeply"):
+                decode(text)
