@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handful.calibration import FloatArray, Method, believed_shares, estimate_shift, label_probabilities, softmax
+from handful.calibration import FloatArray, ShiftMethod, believed_shares, estimate_shift, label_probabilities, softmax
 
 
 def pool_of(seed: int, n_rows: int = 40, n_labels: int = 4, bias: float = 3.0) -> FloatArray:
@@ -29,7 +29,7 @@ def test_match_gives_mean_probability_as_asked(seed: int, n_labels: int) -> None
 
 
 @pytest.mark.parametrize("method", ["none", "mean", "match"])
-def test_constants_per_row_change_nothing(method: Method) -> None:
+def test_constants_per_row_change_nothing(method: ShiftMethod) -> None:
     pool = pool_of(3)
     moved = pool + np.random.default_rng(1).normal(size=(len(pool), 1)) * 50
     assert estimate_shift(moved, method) == pytest.approx(estimate_shift(pool, method), abs=1e-8)
@@ -37,7 +37,7 @@ def test_constants_per_row_change_nothing(method: Method) -> None:
 
 
 @pytest.mark.parametrize("method", ["mean", "match"])
-def test_a_prior_is_taken_out_whole(method: Method) -> None:
+def test_a_prior_is_taken_out_whole(method: ShiftMethod) -> None:
     pool, prior = pool_of(5, bias=0.0), np.array([3.0, 0.0, -1.0, -2.0])
     plain = label_probabilities(pool, estimate_shift(pool, method))
     biased = label_probabilities(pool + prior, estimate_shift(pool + prior, method))
@@ -59,7 +59,7 @@ def test_mean_is_the_mean_log_probability() -> None:
 
 
 @pytest.mark.parametrize("method", ["none", "mean", "match"])
-def test_degenerate_pools(method: Method) -> None:
+def test_degenerate_pools(method: ShiftMethod) -> None:
     assert estimate_shift(np.empty((0, 3)), method) == pytest.approx([0, 0, 0])
     one = estimate_shift([[0.0, -3.0]], method)
     assert one == pytest.approx([0, 0] if method == "none" else [1.5, -1.5], abs=1e-6)

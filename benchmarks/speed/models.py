@@ -13,8 +13,9 @@ from benchmarks.speed.texts import SEED, few_shot_task
 from handful.classifier import Classifier
 from handful.classifier_files import classifier_spec
 from handful.job import Job
+from handful.llm.adapters import with_adapter
 from handful.llm.engine import open_engine
-from handful.llm.loading import LoadedModel, load_model, with_adapter
+from handful.llm.loading import LoadedModel, load_model
 from handful.llm.local import LocalLLM
 from handful.llm.protocol import Precision
 from handful.llm.sources import PACKAGED
