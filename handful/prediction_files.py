@@ -41,7 +41,7 @@ class Predictor(Protocol):
 
 
 @dataclass(frozen=True)
-class Written:
+class RowsWritten:
     """What a prediction came to."""
 
     rows: int
@@ -94,7 +94,7 @@ def predict_to_file(
     *,
     anew: bool = False,
     on_kept: Callable[[int], None] | None = None,
-) -> Written:
+) -> RowsWritten:
     """Write predictions to a file that appears under its name when it is whole; see `atomic_lines`.
 
     Args:
@@ -123,7 +123,7 @@ def predict_to_file(
             if on_kept is not None and writer.rows:
                 on_kept(writer.rows)
             raise
-        return Written(writer.rows, cut)
+        return RowsWritten(writer.rows, cut)
 
 
 def _skip_answered(read: _Read, writer: LineWriter, progress: Progress) -> None:
@@ -176,7 +176,7 @@ class _Read:
 
 def predict_to_stream(
     predictor: Predictor, rows: Rows, write: Callable[[bytes], object], written_as: OutputFormat, progress: Progress
-) -> Written:
+) -> RowsWritten:
     """Hand the encoded predictions to `write`, a chunk at a time."""
     write(header(predictor.labels, written_as))
     count = cut = 0
@@ -185,4 +185,4 @@ def predict_to_stream(
         count += len(chunk)
         cut += sum(prediction.cut for prediction in chunk)
         stop_if_asked(progress)
-    return Written(count, cut)
+    return RowsWritten(count, cut)

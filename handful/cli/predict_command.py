@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from handful.classifier import Classifier
     from handful.cli.stopping import StopRequest
     from handful.cli.watching import Watch
-    from handful.prediction_files import Rows, Written
+    from handful.prediction_files import Rows, RowsWritten
 
 _COMPARED_TEXTS = 200
 """First texts that are labelled in full precision too, where less of it is asked for."""
@@ -143,7 +143,7 @@ def _written(
     rows: Rows,
     watch: Watch,
     on_kept: Callable[[int], None],
-) -> Written:
+) -> RowsWritten:
     from handful.prediction_files import predict_to_file, predict_to_stream, prediction_identity
     from handful.prediction_rows import output_format
 
