@@ -205,7 +205,7 @@ def test_it_prints(browser: Browser, tmp_path: Path) -> None:
     tab.context.close()
 
 
-@pytest.mark.parametrize("task", ["sst2", "trec"])
+@pytest.mark.parametrize("task", ["sst2", "trec", "ag_news"])
 def test_a_benchmark_of_many_methods_fits_on_paper(task: str, browser: Browser) -> None:
     """A4 with Chromium's margins is 718 pixels wide; what is wider is cut off."""
     tab, _ = opened(browser, PROJECT / "benchmarks" / "results" / f"{task}.html", width=718, scheme="light")
