@@ -18,6 +18,7 @@ from handful.seeding import array_stream
 
 _RESAMPLES = 2000
 _LEAST_SHOWN_P = 0.0005
+_DIGITS_THAT_COUNT = 9
 _LEAST_P = 1e-15
 """Smaller ones are not told from it."""
 Statistic = Callable[[NDArray[np.int64]], float]
@@ -189,9 +190,11 @@ def _difference_over_texts(gains: NDArray[np.int64], seed: int) -> Difference:
 def shown_mean(mean: float, sd: float, n_seeds: int) -> str:
     """Return a mean over seeds with its spread; one seed has none.
 
-    >>> shown_mean(0.5, 0.02, 5), shown_mean(0.5, 0.0, 1)
-    ('0.500 ± 0.020', '0.500')
+    >>> shown_mean(0.5, 0.02, 5), shown_mean(0.5, 0.0, 1), shown_mean(0.38249999999999995, 0.0, 1)
+    ('0.500 ± 0.020', '0.500', '0.383')
     """
+    # Means of the same counts differ in their last bits by the order they were added in.
+    mean = round(mean, _DIGITS_THAT_COUNT)
     return f"{mean:.3f} ± {sd:.3f}" if n_seeds > 1 else f"{mean:.3f}"
 
 

@@ -79,7 +79,8 @@ def percent(value: float) -> str:
 
 def points(value: float) -> str:
     """Return a difference of two shares in points, with its sign."""
-    return signed(100 * value, 1)
+    # As `shown_mean`: what was added in another order is the same number.
+    return signed(round(100 * value, 9), 1)
 
 
 def signed(value: float, digits: int) -> str:

@@ -56,4 +56,6 @@ def test_numbers() -> None:
     )
     assert (signed(1.005, 1), signed(-2.5, 2)) == ("+1.0", "\u22122.50")
     assert (points(-0.0004), points(0.0)) == ("+0.0", "+0.0")
+    # The same mean, added in two orders.
+    assert points(0.04949999999999999) == points(0.0495) == "+5.0"
     assert quoted("a" * 70) == f"“{'a' * 60}… (70 characters)”"
