@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Literal
 
 from handful.errors import DataError
 from handful.limits import MAX_LINE_BYTES
+from handful.reading.delimited import encode_delimited
 from handful.records import Prediction
 from handful.storage.files import explained
 from handful.storage.jsonl import decode
@@ -22,6 +22,7 @@ _BY_SUFFIX: dict[str, OutputFormat] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
 }
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
 _JSON_KEYS = ("id", "label", "probability", "probabilities", "cut")
 _HEADER = re.compile(rb'id([,\t])label\1probability\1"?p:')
 _FORMULA = re.compile(r"[\t\r]*(?![+-]\.?\d[\d.,]*(?:[eE][+-]?\d+)?%?\s*\Z)[=+\-@].", re.DOTALL)
@@ -52,14 +53,14 @@ def header(labels: Sequence[str], written_as: OutputFormat) -> bytes:
     if written_as == "jsonl":
         return b""
     columns = ["id", "label", "probability", *(f"p:{label}" for label in labels), "cut"]
-    return _delimited([columns], written_as)
+    return encode_delimited([columns], _DELIMITERS[written_as])
 
 
 def encode_predictions(chunk: Sequence[Prediction], written_as: OutputFormat) -> bytes:
     """Return the lines of some predictions; every float reads back exactly."""
     if written_as == "jsonl":
         return "".join(json.dumps(_json_row(row), ensure_ascii=False) + "\n" for row in chunk).encode()
-    return _delimited([_cells(row) for row in chunk], written_as)
+    return encode_delimited([_cells(row) for row in chunk], _DELIMITERS[written_as])
 
 
 def holds_predictions(path: Path) -> bool:
@@ -93,17 +94,3 @@ def _json_row(row: Prediction) -> dict[str, object]:
 def _cells(row: Prediction) -> list[str]:
     numbers = [repr(row.probabilities[row.label]), *map(repr, row.probabilities.values())]
     return [row.text_id, row.label, *numbers, "true" if row.cut else "false"]
-
-
-class _Lines(list[str]):
-    """What a `csv.writer` writes, a record each."""
-
-    def write(self, record: str) -> None:
-        self.append(record.removesuffix("\r\n") + "\n")
-
-
-def _delimited(rows: Sequence[Sequence[str]], written_as: OutputFormat) -> bytes:
-    lines = _Lines()
-    # Until Python 3.13 only the characters of the line end are quoted: with "\n" a lone "\r" was not.
-    csv.writer(lines, delimiter="\t" if written_as == "tsv" else ",", lineterminator="\r\n").writerows(rows)
-    return "".join(lines).encode()

@@ -43,7 +43,7 @@ def test_without_files_the_hub_is_asked(tmp_path: Path, monkeypatch: pytest.Monk
 
     def load(**asked: str) -> FakeTable:
         columns: dict[str, list[Any]] = {
-            "text": [f"{asked['split']} {n}" for n in range(6)],
+            "text": [f"{asked['split']}\r{n}" for n in range(6)],
             "coarse_label": [*range(6)],
         }
         return FakeTable(columns, "coarse_label", ("ABBR", "ENTY", "DESC", "HUM", "LOC", "NUM"))
@@ -52,7 +52,7 @@ def test_without_files_the_hub_is_asked(tmp_path: Path, monkeypatch: pytest.Monk
     result = handful("data", "trec", "-o", tmp_path)
     assert (result.code, result.err) == (0, "")
     task = load_paper_set("trec", tmp_path)
-    assert [example.text for example in task.test or ()] == [f"test {n}" for n in range(6)]
+    assert [example.text for example in task.test or ()] == [f"test\r{n}" for n in range(6)]
     assert not (tmp_path / "trec" / "dev.csv").exists()
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +20,7 @@ from handful.evaluation.uncertainty import (
     shown_mean,
     shown_p_value,
 )
+from handful.reading.delimited import encode_delimited
 from handful.task import Task
 
 _CSV = (
@@ -148,13 +147,8 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def accuracy_csv(cells: Sequence[ScoredCell]) -> bytes:
     """Return all cells as CSV, a row per cell and calibration."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_CSV)
-    for cell in cells:
-        row = cell.score.to_row()
-        writer.writerow([_shown(name, row[name]) for name in _CSV])
-    return text.getvalue().encode()
+    rows = (cell.score.to_row() for cell in cells)
+    return encode_delimited([_CSV, *([_shown(name, row[name]) for name in _CSV] for row in rows)])
 
 
 def _shown(name: str, value: Any) -> Any:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import functools
-import io
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +16,6 @@ from handful.cli.options import takes
 from handful.errors import DataError
 
 if TYPE_CHECKING:
-    from handful.records import Example
     from handful.task import Task
 
 
@@ -44,6 +41,7 @@ def register(app: typer.Typer) -> None:
 def _data(options: DataOptions) -> None:
     """Fetch one of the paper's sets, SST-2, TREC or AG News, and write it as CSV files."""
     from handful.paper_sets import from_distribution, from_hub, has_dev
+    from handful.reading.delimited import encode_delimited
     from handful.storage.files import make_directory, write_atomic
 
     folder = options.output / options.name
@@ -59,15 +57,8 @@ def _data(options: DataOptions) -> None:
     make_directory(options.output)
     make_directory(folder)
     for split, examples in splits.items():
-        write_atomic(folder / f"{split}.csv", _csv(examples))
+        rows = [("text", "label"), *((example.text, example.label) for example in examples)]
+        write_atomic(folder / f"{split}.csv", encode_delimited(rows))
     counts = ", ".join(f"{len(examples):,} {split}" for split, examples in splits.items())
     say(f"{folder}: {counts}")
     say(f"Next: {shlex.join(['handful', 'run', options.name, '--data', str(options.output)])}")
-
-
-def _csv(examples: Sequence[Example]) -> bytes:
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["text", "label"])
-    rows.writerows([example.text, example.label] for example in examples)
-    return text.getvalue().encode()

@@ -1,10 +1,10 @@
-"""Rows of CSV and TSV files, with the line each starts on, and what is wrong with those that are broken."""
+"""Rows of CSV and TSV files, with the line each starts on, and what is wrong with those that are broken; and back."""
 
 from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from handful.errors import DataError
 from handful.limits import MAX_LONG_TEXT_CHARS
@@ -108,3 +108,18 @@ def _looks_like_data(first: list[str], records: Iterator[Record]) -> bool:
         return True
     following = [record for _, record in itertools.islice(records, 20) if record]
     return any(cell == other for record in following for cell, other in zip(first, record, strict=False))
+
+
+def encode_delimited(rows: Iterable[Sequence[object]], delimiter: str = ",") -> bytes:
+    """Return rows as lines that `delimited_rows` reads back, whatever their cells hold."""
+    lines = _Lines()
+    # Until Python 3.13 only the characters of the line end are quoted: with "\n" a lone "\r" was not.
+    csv.writer(lines, delimiter=delimiter, lineterminator="\r\n").writerows(rows)
+    return "".join(lines).encode()
+
+
+class _Lines(list[str]):
+    """What a `csv.writer` writes, a record each."""
+
+    def write(self, record: str) -> None:
+        self.append(record.removesuffix("\r\n") + "\n")
