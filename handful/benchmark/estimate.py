@@ -5,13 +5,14 @@ With four examples per label that is a handful of answers, so the interval is wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from statistics import NormalDist
 
 from handful.benchmark.benchmark import TaskResults, run_benchmark
+from handful.benchmark.draw import draw_directory
 from handful.benchmark.plan import BenchmarkPlan
 from handful.benchmark.scoring import Calibration, gold_indices
 from handful.errors import TaskError
@@ -108,7 +109,7 @@ def estimate(job: Job, run: Run, n_folds: int, progress: Progress) -> Estimate:
         shots_per_label=None,
     )
     results = run_benchmark(plan, run, progress)
-    candidates, verdicts = _written(run.directory)
+    candidates, verdicts = _written(run.directory / draw_directory(cell) for cell in plan.cells())
     return Estimate(
         n_folds=n_folds,
         n_examples=len(job.task.examples),
@@ -183,10 +184,10 @@ def _right(name: str, calibration: Calibration, results: Sequence[TaskResults]) 
     return Share(hits, total)
 
 
-def _written(directory: Path) -> tuple[list[Candidate], list[Verdict]]:
+def _written(draws: Iterable[Path]) -> tuple[list[Candidate], list[Verdict]]:
     candidates: list[Candidate] = []
     verdicts: list[Verdict] = []
-    for run in sorted((directory / "runs").iterdir()):
+    for run in dict.fromkeys(draws):  # cells share draws
         if (run / "verdicts.jsonl").is_file():
             candidates += [Candidate.from_row(row) for row in read_jsonl(run / "candidates.jsonl")]
             verdicts += [Verdict.from_row(row) for row in read_jsonl(run / "verdicts.jsonl")]

@@ -183,19 +183,22 @@ def table_of(summaries: Sequence[MethodSummary]) -> tuple[list[str], list[list[s
         "train s",
         "generate s",
     ]
-    return columns, [_row(entry) for entry in summaries]
+    most_seeds = max((entry.accuracy.n_seeds for entry in summaries), default=0)
+    return columns, [_row(entry, most_seeds) for entry in summaries]
 
 
-def _row(entry: MethodSummary) -> list[str]:
+def _row(entry: MethodSummary, most_seeds: int) -> list[str]:
     gain, means = entry.gain_of_ours, entry.means
+    # Of one seed among several it knows nothing of other draws, so beside the others it would look surer than they are.
+    alone = gain is not None and gain.n_seeds == 1 < most_seeds
     return [
         entry.title,
         str(entry.accuracy.n_seeds),
         _mean_and_spread(entry.accuracy),
         f"{entry.accuracy.low:.3f} to {entry.accuracy.high:.3f}",
         _mean_and_spread(entry.macro_f1),
-        "" if gain is None else f"{gain.mean:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})",
-        "" if gain is None else shown_p_value(gain.p_value),
+        "" if gain is None else f"{gain.mean:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}){', one seed' * alone}",
+        "" if gain is None or alone else shown_p_value(gain.p_value),
         f"{entry.macro_f1.low:.3f} to {entry.macro_f1.high:.3f}",
         "" if entry.pool_accuracy is None else _mean_and_spread(entry.pool_accuracy),
         "" if entry.test_accuracy is None else _mean_and_spread(entry.test_accuracy),

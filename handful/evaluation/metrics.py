@@ -48,15 +48,31 @@ def macro_f1(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str
     return confusion_macro_f1(np.array(confusion_matrix(gold, predicted, labels))) if gold else 0.0
 
 
-def confusion_accuracy(confusion: NDArray[np.int64]) -> float:
+def confusion_accuracy(confusion: NDArray[np.int64], whole: NDArray[np.int64] | None = None) -> float:
     """Return the share of the diagonal of a confusion matrix, shape (n_labels, n_labels), rows true."""
+    del whole  # all labels count alike
     return float(np.trace(confusion) / confusion.sum())
 
 
-def confusion_macro_f1(confusion: NDArray[np.int64]) -> float:
-    """Return the mean F1 over the labels that occur or are predicted."""
-    hits, either = confusion.diagonal(), confusion.sum(axis=0) + confusion.sum(axis=1)
-    return float((2 * hits[either > 0] / either[either > 0]).mean())
+def confusion_macro_f1(confusion: NDArray[np.int64], whole: NDArray[np.int64] | None = None) -> float:
+    """Return the mean F1 over the labels that occur or are predicted.
+
+    Args:
+        confusion: Shape (n_labels, n_labels), rows true.
+        whole: What `confusion` is a resample of. Its labels are averaged over, and one that the resample misses has its
+            F1 of the whole: else a rare label that is never found would drop out and the mean would jump up.
+    """
+    whole = confusion if whole is None else whole
+    f1, of_whole = _f1(confusion), _f1(whole)
+    return float(np.nanmean(np.where(np.isnan(f1), of_whole, f1)))
+
+
+def _f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the F1 of each label, NaN of one that neither occurs nor is predicted."""
+    either = confusion.sum(axis=0) + confusion.sum(axis=1)
+    f1: NDArray[np.float64] = np.full(len(either), np.nan)
+    f1[either > 0] = 2 * confusion.diagonal()[either > 0] / either[either > 0]
+    return f1
 
 
 def confusion_matrix(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> list[list[int]]:

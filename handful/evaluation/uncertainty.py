@@ -21,8 +21,8 @@ _LEAST_SHOWN_P = 0.0005
 _DIGITS_THAT_COUNT = 9
 _LEAST_P = 1e-15
 """Smaller ones are not told from it."""
-Statistic = Callable[[NDArray[np.int64]], float]
-"""Confusion matrix, (n_labels, n_labels), rows true -> a number."""
+Statistic = Callable[[NDArray[np.int64], NDArray[np.int64]], float]
+"""Confusion matrices, (n_labels, n_labels), rows true, of a resample and of the whole sample -> a number."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Difference:
     high: float
     p_value: float
     """Two-sided: the level whose interval ends at 0; over the texts of a single seed McNemar's exact test."""
+    n_seeds: int
+    """How many seeds it is of: of one, it knows nothing of others."""
 
 
 def mean_interval(
@@ -60,22 +62,24 @@ def mean_interval(
         gold: Label index of each text, shape (n_texts,).
         predicted: Label indices, shape (n_seeds, n_texts).
         n_labels: How many labels there are.
-        statistic: What is made of each seed's confusion matrix, within [0, 1].
+        statistic: What is made of each seed's confusion matrix, within [0, 1], and of those of its resamples.
         seed: Of the bootstrap's draws; a constant, so that tables do not move.
     """
     pairs = np.asarray(gold)[None] * n_labels + np.atleast_2d(np.asarray(predicted))  # (S, T)
 
-    def value(cells: NDArray[np.int64]) -> float:
-        return statistic(np.bincount(cells, minlength=n_labels * n_labels).reshape(n_labels, n_labels))
+    def confusion(cells: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.bincount(cells, minlength=n_labels * n_labels).reshape(n_labels, n_labels)
 
-    each = np.array([value(row) for row in pairs])
+    wholes = [confusion(row) for row in pairs]
+    each = np.array([statistic(whole, whole) for whole in wholes])
     mean, (n_seeds, n_texts) = float(each.mean()), pairs.shape
     spread = float(each.std(ddof=1)) if n_seeds > 1 else 0.0
     random = array_stream(seed, "bootstrap")
     drawn = []
     for _ in range(_RESAMPLES):
         texts = random.integers(n_texts, size=n_texts)
-        drawn.append(np.mean([value(row[texts]) for row in pairs]))
+        of_seeds = zip(pairs, wholes, strict=True)
+        drawn.append(np.mean([statistic(confusion(row[texts]), whole) for row, whole in of_seeds]))
     over_texts = np.quantile(drawn, (0.025, 0.975)) - mean
     if not over_texts.any():  # all right, or all wrong: so many texts may still hide a share of others
         unseen = _unseen(n_texts)
@@ -109,10 +113,11 @@ def paired_difference(right_a: ArrayLike, right_b: ArrayLike, seed: int = 0) -> 
     a, b = (np.atleast_2d(np.asarray(right, dtype=bool)) for right in (right_a, right_b))
     gains = a.astype(np.int64) - b  # (S, T)
     if len(np.unique(gains, axis=0)) == 1:
-        return _difference_over_texts(gains[0], seed)
+        return _difference_over_texts(gains[0], seed, len(gains))
     errors = (_error(gains.mean(axis=1)), len(gains) - 1), (_error_over_texts(gains), gains.shape[1] + 1)
     mean, half = float(gains.mean()), _half_width(0.05, errors)
-    return Difference(mean, max(-1.0, mean - half), min(1.0, mean + half), _level_that_ends_at(abs(mean), errors))
+    level = _level_that_ends_at(abs(mean), errors)
+    return Difference(mean, max(-1.0, mean - half), min(1.0, mean + half), level, len(gains))
 
 
 def difference_over_seeds(gains: ArrayLike) -> Difference:
@@ -124,12 +129,14 @@ def difference_over_seeds(gains: ArrayLike) -> Difference:
         gains: One method's accuracy less the other's, shape (n_seeds,), at least two; where all are equal, nothing is
             known of how they spread, and the interval is all there can be.
     """
-    by_seed = np.asarray(gains, dtype=np.float64)
+    # Equal gains differ in their last bits by what they were taken from.
+    by_seed = np.round(np.asarray(gains, dtype=np.float64), _DIGITS_THAT_COUNT)
     mean, spread = float(by_seed.mean()), float(by_seed.std(ddof=1))
-    if not spread:
-        return Difference(mean, -1.0, 1.0, 1.0)
+    if len(np.unique(by_seed)) == 1:
+        return Difference(mean, -1.0, 1.0, 1.0, len(by_seed))
     half = _t_half_width(spread, len(by_seed))
-    return Difference(mean, max(-1.0, mean - half), min(1.0, mean + half), float(stats.ttest_1samp(by_seed, 0).pvalue))
+    p_value = float(stats.ttest_1samp(by_seed, 0).pvalue)
+    return Difference(mean, max(-1.0, mean - half), min(1.0, mean + half), p_value, len(by_seed))
 
 
 _Errors = Sequence[tuple[float, int]]
@@ -167,7 +174,7 @@ def _level_that_ends_at(distance: float, errors: _Errors) -> float:
     return math.exp(brentq(beyond, math.log(_LEAST_P), 0.0))
 
 
-def _difference_over_texts(gains: NDArray[np.int64], seed: int) -> Difference:
+def _difference_over_texts(gains: NDArray[np.int64], seed: int, n_seeds: int) -> Difference:
     """Return the difference of one seed: McNemar's exact test, and an interval that holds 0 where that finds nothing.
 
     It spans the bootstrap's and the exact one of which method is right where only one is (Clopper and Pearson 1934): by
@@ -178,13 +185,14 @@ def _difference_over_texts(gains: NDArray[np.int64], seed: int) -> Difference:
     apart, mean = only_a + only_b, float(gains.mean())
     if not apart:
         unseen = _unseen(len(gains))
-        return Difference(0.0, -unseen, unseen, 1.0)
+        return Difference(0.0, -unseen, unseen, 1.0, n_seeds)
     random = array_stream(seed, "bootstrap")
     drawn = [gains[random.integers(len(gains), size=len(gains))].mean() for _ in range(_RESAMPLES)]
     exact = stats.binomtest(only_a, apart).proportion_ci(0.95, "exact")
     bounds = [(2 * share - 1) * apart / len(gains) for share in (exact.low, exact.high)]
     low, high = np.quantile(drawn, (0.025, 0.975))
-    return Difference(mean, min(float(low), bounds[0]), max(float(high), bounds[1]), mcnemar(only_a, only_b))
+    p_value = mcnemar(only_a, only_b)
+    return Difference(mean, min(float(low), bounds[0]), max(float(high), bounds[1]), p_value, n_seeds)
 
 
 def shown_mean(mean: float, sd: float, n_seeds: int) -> str:

@@ -79,10 +79,11 @@ def sizes_alone(change: str) -> bool:
 def diversity_curve(result: Row, draws: Sequence[Row]) -> Figure | None:
     """Unique trigrams against data size (paper, figure 7), in the largest draws written as the recipe says."""
     sized = [row for row in draws if row["task"] == result["task"] and all(map(sizes_alone, row["changes"]))]
-    largest = max((row["synthetic_per_label"] for row in sized), default=0)
+    largest = max(sized, key=lambda row: row["synthetic_per_label"], default=None)
     found: dict[str, dict[int, list[float]]] = {"real": defaultdict(list), "kept": defaultdict(list)}
-    for row in sized:
-        for point in row["growth"] if row["synthetic_per_label"] == largest else ():
+    # Draws of one way of writing differ in size where a recipe fits it to their texts.
+    for row in (row for row in sized if row["changes"] == largest["changes"]) if largest else ():
+        for point in row["growth"]:
             for group in found.keys() & point.keys():
                 found[group][point["texts_per_label"]].append(point[group])
     lines = [
@@ -101,8 +102,8 @@ def diversity_curve(result: Row, draws: Sequence[Row]) -> Figure | None:
         y_axis="unique trigrams",
         band=_BAND,
         shown="{:,.0f}".format,
-        caption="At each size, as many words of real texts, the labels in turn, as the written ones have. The line of "
-        "the real texts ends where they do.",
+        caption="At each size, as many words of real texts, the labels in turn, as the written ones have. A point is "
+        "of the seeds that have so many; the line of the real texts ends where they do.",
     )
 
 

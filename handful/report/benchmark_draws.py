@@ -115,7 +115,7 @@ def _filter_table(draws: Sequence[Row]) -> Table:
         "right by the oracle, before the filter",
         "of those kept",
         "of those moved",
-        "of all that is used",
+        "of all kept or moved",
     ]
     return table("writing", columns, rows, "Each way of writing that was measured, and its filter.")
 

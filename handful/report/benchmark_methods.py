@@ -78,12 +78,17 @@ def _gain(row: Row, n_seeds: int) -> str:
     if gain is None:
         return "\u2013"
     interval = f"{points(gain['low'])} to {points(gain['high'])}"
-    if row["accuracy"]["n_seeds"] == 1 < n_seeds:
+    if gain_seeds(row) == 1 < n_seeds:
         # It knows nothing of other draws, so beside the others it would look surer than they are.
         return f"{points(gain['mean'])} (one seed; for other texts alone {interval})"
     p_value = shown_p_value(gain["p_value"])
     equals = "" if p_value.startswith("<") else "= "
     return f"{points(gain['mean'])} ({interval}), p {equals}{p_value}"
+
+
+def gain_seeds(row: Row) -> int:
+    """Return of how many seeds a row's gain is; what was published before 2026-11-28 does not say it."""
+    return int(row["gain_of_ours"].get("n_seeds", row["accuracy"]["n_seeds"]))
 
 
 def _mean_and_spread(interval: Row) -> str:

@@ -12,11 +12,12 @@ from pathlib import Path
 from handful.errors import RunError
 from handful.evaluation.methods import FULL, OURS, method_of
 from handful.evaluation.metrics import GUESSING
+from handful.evaluation.uncertainty import shown_mean
 from handful.reading.wording import short
 from handful.report.benchmark_answers import answer_sections
 from handful.report.benchmark_curves import accuracy_curve, diversity_curve
 from handful.report.benchmark_draws import WORDS, Row, about_written, word_blocks, written_blocks
-from handful.report.benchmark_methods import method_blocks
+from handful.report.benchmark_methods import gain_seeds, method_blocks
 from handful.report.page import Fold, Page, Paragraph, Section, Sentences, Verdict
 from handful.report.render import render_page
 from handful.report.run_data import RunData, read_run
@@ -86,6 +87,7 @@ def benchmark_page(data: BenchmarkData) -> Page:
     names = ", ".join(cut(result["task"], NAME_CHARS) for result in data.results)
     headlines = [_headline(result) for result in data.results]
     details = (*headlines[1:], *filter(None, map(_like_guessing, data.results)))
+    details = (*details, *chain.from_iterable(map(_better_calibrated, data.results)))
     details = (*details, *filter(None, (_with_more_data(data, result) for result in data.results)))
     sections = [section for result in data.results for section in _task_sections(data, result)]
     return Page(
@@ -97,18 +99,25 @@ def benchmark_page(data: BenchmarkData) -> Page:
 
 def _headline(result: Row) -> str:
     """Say which method to use: among those that need no more than the handful of examples."""
-    rivals = [row for row in result["methods"] if method_of(row["spec"]).is_rival]
-    ours = next((row for row in result["methods"] if row["spec"] == OURS), None)
-    rival = max(rivals, key=lambda row: row["accuracy"]["mean"], default=None)
+    ours, rivals = _ours(result), _rivals(result)
     task = cut(result["task"], NAME_CHARS)
+    # Accuracies of other seeds are of easier or harder examples: a method is picked by what it is ahead on ours' seeds.
+    shared = [row for row in rivals if row["gain_of_ours"] is not None]
+    most_seeds = max(map(gain_seeds, shared), default=0)
+    shared = [row for row in shared if gain_seeds(row) == most_seeds]
+    rival = min(shared, key=lambda row: row["gain_of_ours"]["mean"], default=None)
     if ours is None or rival is None:
-        only = ours or rival or result["methods"][0]
+        only = ours or max(rivals, key=lambda row: row["accuracy"]["mean"], default=result["methods"][0])
         return f"{task}: {only['title']} is right {_mean(only)} of the time."
     gain = rival["gain_of_ours"]
     said = (
         f"{ours['title']} is right {_mean(ours)} of the time, {rival['title']}, the best other method, {_mean(rival)}"
     )
     difference = f"{points(gain['mean'])} points (95 % interval {points(gain['low'])} to {points(gain['high'])})"
+    if most_seeds < max(row["accuracy"]["n_seeds"] for row in (ours, rival)):
+        difference += f" on the {plural(most_seeds, 'seed')} that both have"
+    if most_seeds == 1 < len(result["seeds"]):
+        return f"{task}: which method to use cannot be told from one seed. {_capital(said)}: {difference}."
     if gain["low"] > 0:
         return f"{task}: use {ours['title']}. {_capital(said)}: a gain of {difference}."
     if gain["high"] < 0:
@@ -116,9 +125,32 @@ def _headline(result: Row) -> str:
     return f"{task}: {ours['title']} and {rival['title']} cannot be told apart. {_capital(said)}: {difference}."
 
 
+def _ours(result: Row) -> Row | None:
+    return next((row for row in result["methods"] if row["spec"] == OURS), None)
+
+
+def _rivals(result: Row) -> list[Row]:
+    return [row for row in result["methods"] if method_of(row["spec"]).is_rival]
+
+
+def _better_calibrated(result: Row) -> Iterator[str]:
+    """Say so where another method passes ours once its prior is taken out without a test text."""
+    ours = _ours(result)
+    if ours is None:
+        return
+    for row in _rivals(result):
+        less_prior = row["pool_accuracy"]
+        if less_prior is not None and less_prior["mean"] > ours["accuracy"]["mean"]:
+            yield (
+                f"{cut(result['task'], NAME_CHARS)}: {row['title']} with its label prior taken out, as the written "
+                f"texts show it, is right {_spread(less_prior)} of the time, ours as it answers "
+                f"{_spread(ours['accuracy'])}."
+            )
+
+
 def _like_guessing(result: Row) -> str:
     """Say so where nothing with the handful is clearly better than answers that need no text."""
-    plain = [row for row in result["methods"] if row["spec"] == OURS or method_of(row["spec"]).is_rival]
+    plain = [row for row in (_ours(result), *_rivals(result)) if row is not None]
     if not plain or max(row["accuracy"]["low"] for row in plain) > result["chance"]:
         return ""
     task = cut(result["task"], NAME_CHARS)
@@ -145,10 +177,16 @@ def _with_more_data(data: BenchmarkData, result: Row) -> str:
 def _beside_ours(row: Row) -> str:
     if row["gain_of_ours"] is None:
         return ""
-    gain = row["gain_of_ours"]["mean"]
-    if not round(gain, 3):
+    gain = row["gain_of_ours"]
+    if not round(gain["mean"], 3):
         return ", as often as ours on the same seeds"
-    return f", {number(100 * abs(gain), 1)} points {'behind' if gain > 0 else 'ahead of'} ours on the same seeds"
+    ahead = f"{number(100 * abs(gain['mean']), 1)} points {'behind' if gain['mean'] > 0 else 'ahead of'} ours"
+    ends = sorted((gain["low"], gain["high"]) if gain["mean"] > 0 else (-gain["low"], -gain["high"]))
+    return f", {ahead} on the same seeds ({' to '.join(map(points, ends))})"
+
+
+def _spread(spread: Row) -> str:
+    return shown_mean(spread["mean"], spread["sd"], spread["n_seeds"])
 
 
 def _mean(row: Row) -> str:

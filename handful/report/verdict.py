@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from handful.evaluation.methods import OURS
+from handful.evaluation.methods import METHODS, OURS
 from handful.evaluation.metrics import GUESSING, chance_of
 from handful.report.comparison import Row, best_other, difference_to, rows_by_method
 from handful.report.page import Verdict
@@ -18,12 +18,24 @@ def verdict(data: RunData) -> Verdict:
     ours = rows_by_method(data).get(OURS)
     other = best_other(data)
     if ours is None or other is None:
-        return _unmeasured(data)
+        return _alone(data, ours or other) if data.results else _unmeasured(data)
     details = [_advice(data, ours, other), _written(data)]
+    details += _better_calibrated(data, ours)
     chance = chance_of(data.labels, [example.label for example in data.task.test or ()])
     if max(ours["accuracy_low"], other["accuracy_low"]) <= chance:
         details.insert(0, f"Neither is clearly better than {GUESSING} which is right {percent(chance)} of the time.")
     return Verdict(_headline(data, ours, other), tuple(details))
+
+
+def _alone(data: RunData, only: Row | None) -> Verdict:
+    """Say how right the one method is that was measured; of several, the first."""
+    row = only or next(iter(rows_by_method(data).values()))
+    interval = f"{percent(row['accuracy_low'])} to {percent(row['accuracy_high'])}"
+    headline = (
+        f"{row['title']} is right on {percent(row['accuracy'])} of {plural(row['n_texts'], 'test text')} "
+        f"(95\u00a0% interval {interval}). What to use instead was not measured beside it."
+    )
+    return Verdict(headline, (_written(data),))
 
 
 def _headline(data: RunData, ours: Row, other: Row) -> str:
@@ -53,6 +65,17 @@ def _advice(data: RunData, ours: Row, other: Row) -> str:
         return f"The classifier in adapter/ is ours all the same. Before using it, read what the filter kept. {speed}"
     more = "" if difference is not None and difference.low > 0 else "More test texts would narrow the interval. "
     return f"The classifier in adapter/ is ours, ready for use. {more}{speed}"
+
+
+def _better_calibrated(data: RunData, ours: Row) -> list[str]:
+    """Say so where another method passes ours once its prior is taken out without a test text."""
+    others = [row for name, row in rows_by_method(data).items() if METHODS[name].is_rival]
+    return [
+        f"{row['title']} with its label prior taken out, as the written texts show it, is right on "
+        f"{percent(row['calibrated_accuracy'])}, ours as it answers on {percent(ours['accuracy'])}."
+        for row in others
+        if (row["calibrated_accuracy"] or 0) > ours["accuracy"]
+    ]
 
 
 def _unmeasured(data: RunData) -> Verdict:

@@ -19,8 +19,9 @@ _WORDS = 10
 _CURVE_POINTS = 6
 _FEWEST_WORDS = 20
 """Of the shortest point of a curve."""
+_WRITTEN = "written, trained on"
 _LEAST_SHARE = 10
-"""A group of texts is compared if it has at least one in so many words of the longest group."""
+"""Other texts are compared if they have at least one in so many words of those that were trained on."""
 
 
 def real_texts(data: RunData, label: str | None = None) -> list[str]:
@@ -80,13 +81,14 @@ def diversity_section(data: RunData) -> Section | None:
     if not data.written:
         return None
     examples = [example.text for example in data.task.examples]
-    groups = {"written, trained on": written_texts(data), "written, rejected": _rejected(data)}
+    groups = {_WRITTEN: written_texts(data), "written, rejected": _rejected(data)}
     if data.task.test:
         groups["real test texts"] = [example.text for example in data.task.test]
     groups = {name: texts for name, texts in groups.items() if len(texts) > 1}
     lengths = {name: count_words(texts) for name, texts in groups.items()}
     # All are cut to the shortest: a few rejected texts would leave nothing of the others to compare.
-    groups = {name: texts for name, texts in groups.items() if lengths[name] * _LEAST_SHARE >= max(lengths.values())}
+    least = lengths.get(_WRITTEN, 0) / _LEAST_SHARE
+    groups = {name: texts for name, texts in groups.items() if lengths[name] >= least}
     equal = equal_length(groups, data.seed)
     fewest = fewest_texts(equal)
     rows = [_diversity_row(name, list(texts), examples, data.seed, fewest) for name, texts in equal.items()]

@@ -15,7 +15,7 @@ from handful.benchmark.benchmark import TaskResults, run_benchmark
 from handful.benchmark.draw import draw_directory
 from handful.benchmark.plan import BenchmarkPlan
 from handful.benchmark.scoring import ScoredCell
-from handful.benchmark.tables import markdown, summarise
+from handful.benchmark.tables import markdown, summarise, table_of
 from handful.calibration import estimate_shift, label_probabilities
 from handful.errors import HandfulError, Interrupted, RunError, TaskError
 from handful.evaluation.methods import methods_of
@@ -113,6 +113,13 @@ def test_a_method_can_have_fewer_seeds(tmp_path: Path) -> None:
     assert "±" in more
     assert "±" not in one
     assert real.gain_of_ours is not None
+    assert real.gain_of_ours.n_seeds == 1
+    columns, rows = table_of(result.summaries)
+    shown = {row[0]: dict(zip(columns, row, strict=True)) for row in rows}
+    assert shown[real.title]["ours less it"].endswith("), one seed")
+    assert shown[real.title]["p"] == ""
+    assert shown["LoRA-full"]["ours less it"].endswith(")")
+    assert shown["LoRA-full"]["p"] != ""
     ours = next(cell for cell in result.cells if cell.score.spec == "lora_synthetic" and cell.score.seed == 0)
     assert real.gain_of_ours.mean == pytest.approx(ours.score.accuracy - real.accuracy.mean)
 

@@ -55,6 +55,9 @@ def test_an_estimate_counts_each_example_once_and_needs_no_test_text(tmp_path: P
     with open_run(tmp_path / "estimate", {"identity": identity(job, 2), "environment": {}}) as run:
         found = estimate(job, run, 2, Listener())
         again = estimate(job, run, 2, Listener())
+        # By another name the folds lie in other folders, beside those of before.
+        renamed = dataclasses.replace(job, task=dataclasses.replace(job.task, name="movies"))
+        assert estimate(renamed, run, 2, Listener()).acceptance == found.acceptance
     assert again == found
     assert [entry.method for entry in found.methods] == ["in_context", "lora_real", "lora_synthetic"]
     assert {entry.right.total for entry in found.methods} == {8}

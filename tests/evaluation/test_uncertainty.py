@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from handful.evaluation.metrics import confusion_accuracy
+from handful.evaluation.metrics import confusion_accuracy, confusion_macro_f1
 from handful.evaluation.uncertainty import (
     Difference,
     difference_over_seeds,
@@ -147,10 +149,13 @@ def test_an_interval_finds_nothing_that_the_test_does_not(only_a: int, only_b: i
 def test_equal_gains_in_all_seeds_do_not_pass_for_certain() -> None:
     right_a, right_b = np.array([True] * 2 + [False] * 98), np.array([True] * 1 + [False] * 99)
     found = paired_difference([right_a] * 3, [right_b] * 3)
-    assert found == paired_difference(right_a, right_b)
+    assert found == dataclasses.replace(paired_difference(right_a, right_b), n_seeds=3)
     assert found.mean == pytest.approx(0.01)
     assert found.p_value == 1
-    assert difference_over_seeds([0.01, 0.01]) == Difference(0.01, -1, 1, 1)
+    assert difference_over_seeds([0.01, 0.01]) == Difference(0.01, -1, 1, 1, 2)
+    # 0.04 both times, but for the last bit.
+    assert difference_over_seeds([0.54 - 0.50, 0.57 - 0.53]) == Difference(0.04, -1, 1, 1, 2)
+    assert difference_over_seeds([0.07] * 3) == Difference(0.07, -1, 1, 1, 3)
 
 
 def test_methods_that_answer_alike_are_not_told_apart() -> None:
@@ -166,3 +171,15 @@ def test_mcnemar() -> None:
     assert mcnemar(0, 0) == 1
     assert mcnemar(5, 5) == 1
     assert mcnemar(10, 0) == mcnemar(0, 10) == pytest.approx(2 * 0.5**10)
+
+
+@pytest.mark.parametrize("n_rare", [1, 2, 3])
+def test_a_label_that_is_never_found_stays_in_the_mean_of_every_resample(n_rare: int) -> None:
+    """Resamples without one of its texts had a macro-F1 of two labels, half as high again."""
+    gold = [0] * 100 + [1] * (100 - n_rare) + [2] * n_rare
+    predicted = [0] * 85 + [1] * 15 + [1] * (85 - n_rare) + [0] * 15 + [0] * n_rare
+    found = mean_interval(gold, [predicted], 3, confusion_macro_f1)
+    assert found.low > found.mean - 0.05
+    assert found.high < found.mean + 0.05
+    sure = mean_interval(gold, [gold], 3, confusion_macro_f1)
+    assert sure.mean == sure.high == 1

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
-from handful.report.benchmark_curves import accuracy_curve
+from handful.report.benchmark_curves import accuracy_curve, diversity_curve
 
 WRITTEN_ONCE = {f"lora_synthetic[first={size},200]": size for size in (10, 50, 200)}
 WRITTEN_ANEW = {"lora_synthetic": 72, "lora_synthetic[21]": 21}
@@ -33,3 +36,18 @@ def test_a_curve_is_of_the_same_texts_where_enough_sizes_are(sizes: dict[str, in
     curve = accuracy_curve({"task": "films", "methods": methods}, cells)
     assert curve is not None
     assert [row[1] for row in curve.table.rows] == shown
+
+
+def test_trigrams_are_of_all_draws_of_a_way_of_writing() -> None:
+    """A recipe fits N to a draw's texts: one draw of 72 among those of 36 was a line of one seed."""
+
+    def draw(n: int, sizes: Sequence[int], *changes: str) -> dict[str, Any]:
+        growth = [{"texts_per_label": size, "kept": n + 10 * size, "real": 20 * size} for size in sizes]
+        return {"task": "films", "changes": list(changes), "synthetic_per_label": n, "growth": growth}
+
+    draws = [draw(72, (4, 10, 25, 50)), draw(36, (4, 10, 25)), draw(24, (4,), "filter.judges=1")]
+    curve = diversity_curve({"task": "films"}, draws)
+    assert curve is not None
+    kept = [row for row in curve.table.rows if row[0] == "written and kept"]
+    assert kept[0] == ("written and kept", "4", "94", "76 to 112")
+    assert kept[-1] == ("written and kept", "50", "572", "572 to 572")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,6 +125,10 @@ def test_the_verdict_says_how_sure_it_is(directory: Path) -> None:
     assert "95 % interval" in page.verdict.headline
 
 
+def gain(mean: float, low: float, high: float, n_seeds: int = 2) -> dict[str, float]:
+    return {"mean": mean, "low": low, "high": high, "p_value": 0.5, "n_seeds": n_seeds}
+
+
 def won_by(data: BenchmarkData, low: float, high: float) -> str:
     """The headline where the best method is another than ours, whose gain has this interval."""
     (result,) = data.results
@@ -130,7 +136,7 @@ def won_by(data: BenchmarkData, low: float, high: float) -> str:
     for row in methods:
         row["accuracy"] = {**row["accuracy"], "mean": 0.9 if row["spec"] == "lora_real" else 0.5}
         if row["spec"] == "lora_real":
-            row["gain_of_ours"] = {"mean": (low + high) / 2, "low": low, "high": high, "p_value": 0.5}
+            row["gain_of_ours"] = gain((low + high) / 2, low, high)
     changed = dataclasses.replace(data, results=[{**result, "methods": methods}])
     return benchmark_page(changed).verdict.headline
 
@@ -199,12 +205,12 @@ def test_what_needs_more_examples_or_is_a_part_of_ours_is_no_rival(directory: Pa
     for row in methods:
         better = row["spec"] in {"lora_real:full", "lora_real:2", "lora_synthetic[generate.temperature=0.5]"}
         row["accuracy"] = {**row["accuracy"], "mean": 0.9 if better else 0.5}
-        row["gain_of_ours"] = {"mean": -0.4 if better else 0.0, "low": -0.5, "high": 0.5, "p_value": 0.1}
+        row["gain_of_ours"] = gain(-0.4 if better else 0.0, -0.5, 0.1)
     page = benchmark_page(dataclasses.replace(data, results=[{**result, "methods": methods}]))
     assert "0.900" not in page.verdict.headline
     said = page.verdict.details[-1]
     assert said.startswith("films, with more labelled examples: LoRA-full 0.900 (95 % interval ")
-    assert said.endswith(", 2 seeds), 40.0 points ahead of ours on the same seeds.")
+    assert said.endswith(", 2 seeds), 40.0 points ahead of ours on the same seeds (\u221210.0 to +50.0).")
     for row in methods:  # of three examples a label, one and two are fewer
         row["gain_of_ours"] = {**row["gain_of_ours"], "mean": 0.0}
     page = benchmark_page(dataclasses.replace(data, results=[{**result, "methods": methods}]))
@@ -285,3 +291,45 @@ def test_the_page_says_in_what_was_computed(directory: Path) -> None:
     asked = {**data.identity, "precision": "bfloat16", "load_in_4bit": True}
     page = render_page(benchmark_page(dataclasses.replace(data, identity=asked))).decode()
     assert "Computed with precision bfloat16, a base model in 4 bits." in page
+
+
+def test_a_method_of_one_seed_is_neither_picked_nor_beaten_for_it(directory: Path) -> None:
+    """Its seed may have been an easy one, and its interval knows nothing of others."""
+    data = read_benchmark(directory)
+    (result,) = data.results
+    rows = {row["spec"]: row for row in result["methods"]}
+    lucky = {
+        **rows["lora_real"],
+        "spec": "setfit@1",
+        "title": "SetFit",
+        "accuracy": {**rows["lora_real"]["accuracy"], "mean": 0.99, "n_seeds": 1},
+        "gain_of_ours": gain(-0.3, -0.4, -0.2, n_seeds=1),
+    }
+
+    def said(*methods: Mapping[str, Any]) -> str:
+        changed = dataclasses.replace(data, results=[{**result, "methods": methods}])
+        return benchmark_page(changed).verdict.headline
+
+    assert "ours (3 + 5) and LoRA-3 cannot be told apart" in said(*result["methods"], lucky)
+    alone = said(rows["lora_synthetic"], lucky)
+    assert alone.startswith("films: which method to use cannot be told from one seed. Ours (3 + 5) is right ")
+    assert alone.endswith(" on the 1 seed that both have.")
+
+
+def test_a_rival_that_passes_ours_once_calibrated_is_named(directory: Path) -> None:
+    data = read_benchmark(directory)
+    (result,) = data.results
+
+    def said(accuracy: float) -> list[str]:
+        changed = {"pool_accuracy": {"mean": accuracy, "sd": 0.01, "n_seeds": 2}}
+        methods = [{**row, **(changed if row["spec"] == "lora_real" else {})} for row in result["methods"]]
+        page = benchmark_page(dataclasses.replace(data, results=[{**result, "methods": methods}]))
+        return [
+            sentence for sentence in page.verdict.details if sentence.startswith("films: LoRA-3 with its label prior")
+        ]
+
+    ours = next(row for row in result["methods"] if row["spec"] == "lora_synthetic")["accuracy"]["mean"]
+    assert said(ours) == []
+    (sentence,) = said(0.999)
+    assert "with its label prior taken out, as the written texts show it, is right " in sentence
+    assert "0.999 ± 0.010 of the time, ours as it answers" in sentence

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from handful.evaluation.methods import OURS
 from handful.recipe import PRESETS
 from handful.recipe_file import change_recipe
 from handful.report import comparison
@@ -107,4 +108,27 @@ def test_not_measured_yet() -> None:
     said = verdict(dataclasses.replace(run_data(), results=None, answers=None, training=()))
     assert said.headline == (
         "Not measured yet: how good what will be trained on these texts is will be known after `handful evaluate`."
+    )
+
+
+@pytest.mark.parametrize("kept", [OURS, "lora_real"])
+def test_what_was_measured_alone_is_said(kept: str) -> None:
+    """It was called "not measured yet", beside a table with its accuracy."""
+    data = run_data()
+    assert data.results is not None
+    rows = [row for row in data.results["methods"] if row["method"] == kept]
+    said = verdict(dataclasses.replace(data, results={**data.results, "methods": rows}))
+    assert said.headline.startswith(f"{rows[0]['title']} is right on ")
+    assert "of 20 test texts (95\u00a0% interval " in said.headline
+
+
+def test_a_rival_that_passes_ours_once_calibrated_is_named() -> None:
+    data = run_data()
+    assert data.results is not None
+    after = {"lora_real": 0.95, OURS: None}
+    rows = [{**row, "calibrated_accuracy": after[row["method"]]} for row in data.results["methods"]]
+    said = verdict(dataclasses.replace(data, results={**data.results, "methods": rows}))
+    assert said.details[2] == (
+        "LoRA-2 with its label prior taken out, as the written texts show it, is right on 95\u00a0%, ours as it "
+        "answers on 90\u00a0%."
     )

@@ -55,6 +55,19 @@ def test_diversity_compares_equal_lengths() -> None:
     assert made.rows[3][8] == "\u2013"
 
 
+def test_many_test_texts_do_not_push_the_written_ones_out() -> None:
+    """A group counts by the length of the written ones: real ones may be any number."""
+    data = run_data()
+    test = [
+        dataclasses.replace(example, text=f"{example.text} {n}") for n in range(60) for example in data.task.test or ()
+    ]
+    section = diversity_section(dataclasses.replace(data, task=dataclasses.replace(data.task, test=tuple(test))))
+    assert section is not None
+    made = section.blocks[0]
+    assert isinstance(made, Table)
+    assert made.rows[0][0] == "written, trained on"
+
+
 def test_variety_is_drawn_against_the_amount_of_text() -> None:
     data = run_data()
     long = [
