@@ -92,7 +92,7 @@ def encode(
             f"the prompt has {n_tokens} tokens{behind}, the model reads {context_length}",
             mend=(
                 f"Cut texts shorter in their middle (--set prompt.max_text_tokens={max(8, max_text_tokens // 2)}), use "
-                "fewer shots per label (--shots-per-label), or a model with a longer context."
+                "fewer shots per label (--shots-per-label), shorter label names, or a model with a longer context."
             ),
         )
     return EncodedPrompt(prefix_ids, tuple(suffix_ids), cut)

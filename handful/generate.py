@@ -113,9 +113,13 @@ def generate_candidates(
     ]
     repeated = [prompt for batch, prompt in zip(batches, prompts, strict=True) for _ in range(batch.n_candidates)]
     before = [(earlier or {}).get(batch.label, ()) for batch in batches for _ in range(batch.n_candidates)]
+    # Where a real text is cut when it is read, one that ends there is no more cut than that.
+    as_real = limit == recipe.prompt.max_text_tokens < max(llm.count_tokens([e.text for e in task.examples]))
     generations = llm.generate(repeated, [blank.seed for blank in blanks], sampling, before if earlier else None)
     return [
-        dataclasses.replace(blank, text=generation.text, finished=generation.finished, n_tokens=generation.n_tokens)
+        dataclasses.replace(
+            blank, text=generation.text, finished=generation.finished or as_real, n_tokens=generation.n_tokens
+        )
         for blank, generation in zip(blanks, generations, strict=True)
     ]
 

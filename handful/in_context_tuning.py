@@ -36,6 +36,8 @@ _LEAST_EPOCHS = 5
 more than the two of 24 steps (docs/experiments.md, 2026-11-27)."""
 _LEAST_ASKINGS = 80
 """Likewise, where texts are so long that a step asks for one or two: as many as two labels' judges have."""
+_MOST_OF_THE_LEAST = 125
+"""Steps that these may make of it: more were never measured, and of long texts each takes seconds."""
 
 
 def tuning_plan(task: Task, recipe: Recipe, seed: int) -> TrainingPlan:
@@ -100,7 +102,8 @@ def n_steps(task: Task, settings: FilterRecipe) -> int:
     steps = math.ceil(settings.judge_epochs * n / asked)
     if settings.judge_max_steps is None:
         return steps
-    least = max(len(task.labels), math.ceil(max(_LEAST_EPOCHS * n, _LEAST_ASKINGS) / asked))
+    askings = math.ceil(max(_LEAST_EPOCHS * n, _LEAST_ASKINGS) / asked)
+    least = max(len(task.labels), min(askings, _MOST_OF_THE_LEAST))
     return min(steps, max(settings.judge_max_steps, least))
 
 

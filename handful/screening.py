@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from datasketch import MinHash, MinHashLSH
@@ -37,21 +38,24 @@ def screen_candidates(
         recipe: Limits.
 
     Returns:
-        Reason code per rejected candidate id: "empty", "unfinished", "field_marker", "too_short", "too_long",
+        Reason code per rejected candidate id: "empty", "unfinished", "field_marker", "broken", "too_short", "too_long",
         "copy_of_example", "duplicate" or "near_duplicate".
     """
     lengths = [len(words(example.text)) for example in examples]
     fewest = recipe.min_words if recipe.min_words > 2 else min(recipe.min_words, *lengths)
     most = recipe.max_length_ratio * max(4, *lengths)
     real = [_normalise(example.text) for example in examples]
-    real_runs = {run for example in examples for run in _long_runs(words(example.text))}
+    # What several examples have, as an opening or a signature, is how such texts are written.
+    times = Counter(run for example in examples for run in set(_long_runs(words(example.text))))
+    real_runs = {run for run, count in times.items() if count == 1}
+    layout = _layout_words(examples)
     index = _NearDuplicates(recipe.near_duplicate)
     for text in real:
         index.add(text)
     seen: set[str] = set()
     reasons: dict[str, str] = {}
     for candidate in candidates:
-        reason = _malformed(candidate, fewest, most) or _copied(candidate.text, real, real_runs)
+        reason = _malformed(candidate, fewest, most, layout) or _copied(candidate.text, real, real_runs)
         text = _normalise(candidate.text)
         if not reason and text in seen:
             reason = "duplicate"
@@ -65,7 +69,18 @@ def screen_candidates(
     return reasons
 
 
-_FIELD_MARKER = re.compile(rf"\b(?:{'|'.join(map(re.escape, FIELD_MARKERS))})")
+_BROKEN = "\ufffd"
+"""What bytes that are no character are read as."""
+_LEGIBLE = 20
+"""One broken character among so many leaves a text legible: real texts have misprints too."""
+
+
+def _layout_words(examples: Sequence[Example]) -> re.Pattern[str]:
+    """Return what finds words of the prompt's layout, but for those that real texts have."""
+    texts = [one_line(example.text).casefold() for example in examples]
+    markers = [rf"\b{re.escape(marker)}" for marker in FIELD_MARKERS]
+    foreign = [marker for marker in markers if not any(re.search(marker, text) for text in texts)]
+    return re.compile("|".join(foreign) or "(?!)")
 
 
 def words(text: str) -> list[str]:
@@ -78,15 +93,17 @@ def _normalise(text: str) -> str:
     return " ".join(words(text)) or one_line(text)
 
 
-def _malformed(candidate: Candidate, fewest_words: int, most_words: float) -> str:
+def _malformed(candidate: Candidate, fewest_words: int, most_words: float, layout: re.Pattern[str]) -> str:
     text = one_line(candidate.text)
     n_words = len(words(text))
     if not n_words and (fewest_words or not text):
         return "empty"
     if not candidate.finished:
         return "unfinished"
-    if _FIELD_MARKER.search(text.casefold()):
+    if layout.search(text.casefold()):
         return "field_marker"
+    if text.count(_BROKEN) * _LEGIBLE > len(text):
+        return "broken"
     if n_words < fewest_words:
         return "too_short"
     return "too_long" if n_words > most_words else ""

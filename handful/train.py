@@ -28,10 +28,8 @@ from handful.llm.loading import LoadedModel
 from handful.llm.protocol import Precision
 from handful.row_encoding import EncodedRow, encode_rows, label_trie_of
 from handful.seeding import derive_seed
-from handful.training_plan import CheckpointStore, TrainingPlan
+from handful.training_plan import TOKENS_PER_ROW, CheckpointStore, TrainingPlan
 
-_TOKENS_PER_ROW = 1024
-"""A packed row is cut here: attention over it is quadratic."""
 _CHECKPOINTS = 12
 """About so many are written in a training."""
 
@@ -194,7 +192,7 @@ def _micro_batches(examples: Sequence[EncodedRow]) -> list[list[EncodedRow]]:
     batches: list[list[EncodedRow]] = [[]]
     tokens = 0
     for example in examples:
-        if batches[-1] and tokens + example.n_tokens > _TOKENS_PER_ROW:
+        if batches[-1] and tokens + example.n_tokens > TOKENS_PER_ROW:
             batches.append([])
             tokens = 0
         batches[-1].append(example)

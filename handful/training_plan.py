@@ -24,6 +24,10 @@ _MOST_BYTES_OF_A_TEXT = 2000
 """Of a very long one little more is read (`prompt.max_text_tokens`)."""
 
 
+TOKENS_PER_ROW = 1024
+"""A step's texts are packed into rows and cut here: attention over a row is quadratic. Each row reads the prefix."""
+
+
 class CheckpointStore(Protocol):
     """Where checkpoints survive a crash; `tuning.py` makes one of the run directory."""
 

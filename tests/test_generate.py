@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from handful.demonstrations import split_folds
 from handful.generate import Batch, Tally, generate_candidates, max_new_tokens, plan_round
+from handful.llm.protocol import Generation, Sampling
+from handful.prompts import Prompt
 from handful.records import Attribute, Candidate
+from handful.task import Task
 from tests.toys import RecordingLLM, small_recipe, two_label_task
 
 
@@ -153,3 +157,25 @@ def test_words_of_earlier_texts_are_avoided_only_if_the_recipe_says_so() -> None
         texts[strength] = " ".join(candidate.text for candidate in candidates).split()
     assert "lovely" in texts[0.0]
     assert "lovely" not in texts[1.0]
+
+
+def test_where_real_texts_are_cut_a_written_one_may_end_at_the_same_length() -> None:
+    """No text as long as the real ones could finish: each was dropped as cut off at the token limit."""
+
+    class Endless(RecordingLLM):
+        def generate(
+            self,
+            prompts: Sequence[Prompt],
+            seeds: Sequence[int],
+            sampling: Sampling,
+            earlier: Sequence[Sequence[str]] | None = None,
+        ) -> list[Generation]:
+            return [Generation("word " * 9, finished=False, n_tokens=sampling.max_new_tokens) for _ in prompts]
+
+    task, llm = Task.create("films", None, [("good " * 30, "good"), ("bad " * 9, "bad")]), Endless()
+    longest = max(llm.count_tokens([e.text for e in task.examples]))
+    for limit, finished in ((longest - 1, True), (longest, False)):
+        recipe = small_recipe(f"prompt.max_text_tokens={limit}")
+        folds = split_folds(task, 0, cross_fit=False)
+        (candidate,) = generate_candidates(llm, task, recipe, [Batch(0, "good", 0, 0, 1)], folds, 0)
+        assert (candidate.n_tokens, candidate.finished) == (limit, finished)

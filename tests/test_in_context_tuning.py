@@ -182,6 +182,8 @@ def test_the_prompt_is_the_classifiers_with_demonstrations() -> None:
         (4, 25, 240, "24", 63, 8),  # five epochs
         (25, 25, 50, "24", 81, 39),  # and a piece of a step
         (2, 4, 3000, "24", 40, 2),  # eighty askings
+        (6, 25, 2000, "24", 125, 2),  # five epochs would be 375 steps of long texts
+        (140, 4, 3000, "24", 140, 2),  # one for each label
         (2, 4, 50, "1", 20, 4),
         (2, 100, 50, "null", 50, 40),
         (2, 100, 50, "40", 40, 40),

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from handful.planning import make_plan, warnings_of
+from handful.planning import _Step, make_plan, warnings_of
 from handful.recipe import PRESETS
 from handful.task import Task
 
@@ -142,3 +142,30 @@ def test_characters_of_scripts_without_spaces_count_as_words() -> None:
     plan = make_plan(Task.create("t", None, rows), PRESETS["default"])
     assert plan.cut_examples == 8
     assert "8 examples are probably longer than 512 tokens" in warnings_of(plan, PRESETS["default"])[0]
+
+
+@pytest.mark.parametrize(("word", "least"), [("नमस्ते", 5), ("안녕하세요", 7), ("word", 1.2)])
+def test_words_of_other_scripts_have_more_tokens(word: str, least: float) -> None:
+    """Of SmolLM2's vocabulary 91 Hindi words are 446 tokens, and were planned as 118."""
+    rows = [(f"{word} " * 60 + f"{label}{n}", label) for label in "ab" for n in range(4)]
+    plan = make_plan(Task.create("t", None, rows), PRESETS["default"])
+    assert plan.written_tokens / plan.candidates > 60 * least
+
+
+def test_labels_of_other_scripts_have_more_tokens_than_words() -> None:
+    labels = [f"카드 배송 지연 문의 요청 {n}" for n in range(77)]
+    rows = [
+        (f"카드가 아직 도착하지 않았는데 언제쯤 받을 수 있는지 알고 싶습니다 {label} {n}", label)
+        for label in labels
+        for n in range(4)
+    ]
+    plan = make_plan(Task.create("t", None, rows), PRESETS["default"])
+    assert plan.judge_prompt_tokens > 7000  # by words 2,818 were planned
+
+
+def test_a_long_prefix_is_read_for_every_row_of_a_step() -> None:
+    """Judges of 77 labels read 9,000 tokens a step where 5,000 were planned."""
+    step = _Step(prefix_tokens=2186, text_tokens=2697)
+    assert (step.read_tokens, step.kept_tokens) == (3 * 2186 + 2697, 2186 + 1024)
+    short = _Step(prefix_tokens=389, text_tokens=667)
+    assert short.read_tokens == short.kept_tokens == 389 + 667

@@ -175,8 +175,8 @@ def test_any_unicode_gets_a_stable_answer(texts: list[str]) -> None:
     assert screened(*texts) == reasons
     # Earlier candidates win: what comes later changes nothing.
     assert screened(*texts[: len(texts) // 2]) == reasons[: len(texts) // 2]
-    known = {"", "empty", "field_marker", "too_short", "too_long", "copy_of_example", "duplicate", "near_duplicate"}
-    assert set(reasons) <= known
+    repeats = {"copy_of_example", "duplicate", "near_duplicate"}
+    assert set(reasons) <= {"", "empty", "field_marker", "broken", "too_short", "too_long", *repeats}
 
 
 @given(st.permutations([f"text number {i} says {i * 7} things" for i in range(6)] * 2))
@@ -184,3 +184,28 @@ def test_any_unicode_gets_a_stable_answer(texts: list[str]) -> None:
 def test_the_order_of_copies_does_not_matter(texts: list[str]) -> None:
     kept = {text for text, reason in zip(texts, screened(*texts), strict=True) if not reason}
     assert kept == set(texts)
+
+
+def screened_beside(real: list[str], *texts: str) -> list[str]:
+    candidates = [Candidate(str(i), text, "a", 0, "p") for i, text in enumerate(texts)]
+    reasons = screen_candidates(candidates, [Example(text, "a") for text in real], FilterRecipe())
+    return [reasons.get(c.id, "") for c in candidates]
+
+
+def test_what_several_examples_share_is_no_copy() -> None:
+    """All that imitates a form, a greeting or a signature was rejected as copied from it."""
+    opening = "Dear support team, I am writing to you today because"
+    real = [f"{opening} my parcel is late", f"{opening} the invoice shows the wrong name on every page of it"]
+    texts = [f"{opening} I cannot log in", "so the invoice shows the wrong name on every page"]
+    assert screened_beside(real, *texts) == ["", "copy_of_example"]
+    assert screened_beside(real[:1], texts[0]) == ["copy_of_example"]
+
+
+def test_words_of_the_layout_may_stand_where_real_texts_have_them() -> None:
+    assert screened_beside(["Label: size M, cotton"], "Label: size L, wool", "Text: a b") == ["", "field_marker"]
+
+
+def test_what_is_broken_beyond_reading_is_rejected() -> None:
+    """Bytes that are no character: of scripts whose characters are several tokens the model writes many."""
+    texts = ["\u80a1\u5e02\ufffd\ufffd\u4eca\u5929\u4e0b\u8dcc", "What is the story of Kodiak Eskim\ufffdi ?"]
+    assert screened(*texts) == ["broken", ""]

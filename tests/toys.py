@@ -102,6 +102,8 @@ class RecordingEngine:
     recorder: RecordingLLM = field(default_factory=RecordingLLM)
     trained: list[int] = field(default_factory=list)
     """Steps taken by each training."""
+    plans: list[TrainingPlan] = field(default_factory=list)
+    """What each was to learn."""
     inner: ScriptedEngine = field(default_factory=ScriptedEngine)
 
     @property
@@ -124,6 +126,7 @@ class RecordingEngine:
 
     def train(self, plan: TrainingPlan, checkpoints: CheckpointStore, on_step: object) -> dict[str, bytes]:
         self.trained.append(0)
+        self.plans.append(plan)
 
         def counted(step: int, n_steps: int, loss: float) -> bool:
             self.trained[-1] += 1

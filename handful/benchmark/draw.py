@@ -70,7 +70,9 @@ class Draw:
     def rows(self, method: Method, job: Job) -> list[TrainingExample]:
         """Return what a method's adapter is tuned on; the ablations choose among the same candidates."""
         if method.trained_on == "real":
-            return real_rows(job.task, job.recipe)
+            # More than the handful has the labels as often as they occur; the handful is balanced, as ours is.
+            more = method.shots is not None
+            return real_rows(job.task, job.recipe) if more else training_rows(job.task, job.recipe, [], [])
         written, verdicts, recipe = self.written, self.written.verdicts, job.recipe
         if method.filter_method is not None:
             ablation = dataclasses.replace(recipe.filter, method=method.filter_method)

@@ -18,7 +18,7 @@ from handful.job import Job
 from handful.progress import Progress, stop_if_asked
 from handful.run import Run
 from handful.task import Task
-from handful.training_set import real_rows
+from handful.training_set import training_rows
 from handful.tuning import checkpoint_key, train_files, tuned_classifier
 
 _BASELINE = "train baseline"
@@ -51,7 +51,7 @@ def evaluate_methods(job: Job, pool: Sequence[str], run: Run, progress: Progress
             progress.warn(does_not_fit(method, error))
             continue
         if method.trained_on == "real":
-            run.clear_checkpoints(checkpoint_key(job, real_rows(task, job.recipe), _BASELINE))
+            run.clear_checkpoints(checkpoint_key(job, training_rows(task, job.recipe, [], []), _BASELINE))
         rows.append(result_row(method, job, saved["test_log_probs"], saved))
         predicted = _labels(task, saved["test_log_probs"], saved["shift"])
         lines = enumerate(zip(gold, predicted, saved["test_log_probs"], strict=True))
@@ -126,6 +126,6 @@ def _open(method: Method, job: Job, run: Run, progress: Progress) -> Classifier:
     if method.trained_on == "real_and_synthetic":
         return Classifier.tuned_by(job.engine, run.adapter_dir)
     if method.trained_on == "real":
-        rows = real_rows(job.task, job.recipe)
+        rows = training_rows(job.task, job.recipe, [], [])  # balanced, as ours are
         return tuned_classifier(job, train_files(job, rows, run, progress, stage=_BASELINE))
     return untuned(method, job)

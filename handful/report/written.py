@@ -26,6 +26,7 @@ REASONS = {
     "field_marker": "holds words of the prompt's layout",
     "too_short": "too short",
     "too_long": "much longer than the examples",
+    "broken": "characters that are not whole",
     "copy_of_example": "copied from an example",
     "duplicate": "written before",
     "near_duplicate": "nearly the same as another",

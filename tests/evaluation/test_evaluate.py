@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from handful.classifier import Classifier
 from handful.evaluation.evaluate import evaluate_methods
 from handful.evaluation.methods import RUN_METHODS
 from handful.run import open_run, read_jsonl
-from handful.training_set import real_rows
+from handful.training_set import real_rows, training_rows
 from handful.tuning import job_spec, tune_classifier
 from tests.toys import Listener, RecordingEngine, RecordingLLM, job_of, two_label_task
 
@@ -94,3 +95,16 @@ def test_examples_that_do_not_fit_the_prompt_leave_the_other_methods(tmp_path: P
         results = evaluate_methods(job, POOL, run, listener)
     assert [row["method"] for row in results["methods"]] == ["zero_shot", "lora_real", "lora_synthetic"]
     assert listener.warnings == ["in_context is left out: the prompt is too long"]
+
+
+def test_the_baseline_is_balanced_as_ours_is(tmp_path: Path) -> None:
+    """With 2 and 4 examples it learnt the labels as unequally frequent, and ours as equally: no fair comparison."""
+    whole, engine = two_label_task(), RecordingEngine()
+    task = dataclasses.replace(whole, examples=whole.examples[:2] + whole.examples[4:])
+    job = job_of(task, engine)
+    with open_run(tmp_path / "run", {"identity": job.identity(), "environment": {}}) as run:
+        tune_classifier(job, training_rows(task, job.recipe, [], []), POOL, run, Listener())
+        evaluate_methods(job, POOL, run, Listener())
+    baseline = engine.plans[-1]
+    weights = {row.label: row.weight * len(task.examples_of(row.label)) for row in baseline.rows}
+    assert weights["good"] == pytest.approx(weights["bad"])
