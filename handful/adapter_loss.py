@@ -23,6 +23,7 @@ from handful.llm.protocol import Precision
 from handful.llm.tree_attention import tree_attention
 from handful.recipe import TrainRecipe
 from handful.row_encoding import EncodedRow
+from handful.training_plan import MOST_TOKENS_KEPT, TOKENS_PER_ROW, tokens_per_row
 
 _MOST_BYTES_KEPT = 1 << 29
 """Of lower states; beyond it they are computed at every step."""
@@ -62,6 +63,12 @@ class AdapterLoss(nn.Module):
         """Return the sum of the examples' weighted losses, a scalar."""
         return self._label_loss(examples) if self._recipe.loss == "label" else self._next_token_loss(examples)
 
+    def tokens_per_row(self, n_prefix: int) -> int:
+        """Return how many tokens of examples to give `forward` at most, behind a prefix of so many."""
+        if self._decoder is None or self._recipe.loss != "label":  # a mask over all of a row, or a prefix for each
+            return TOKENS_PER_ROW
+        return tokens_per_row(n_prefix)
+
     def keep_lower_states(self, examples: Sequence[EncodedRow]) -> None:
         """Compute what the layers below the adapter make of examples behind one prefix, if there is room to keep it.
 
@@ -95,13 +102,15 @@ class AdapterLoss(nn.Module):
 
     def _hidden(self, packed: Packed, wanted: Tensor, examples: Sequence[EncodedRow] = ()) -> Tensor:
         """Return the hidden states of some tokens, shape (W, D); `examples` are what was packed."""
-        decoder = self._decoder
+        decoder, recompute = self._decoder, len(packed.owners) > MOST_TOKENS_KEPT
         if decoder is not None and self._lower:
             states = torch.cat([self._lower[_PREFIX], *(self._lower[_read_of(e)] for e in examples)])
             layers, attend = range(self._n_lower, len(decoder.layers)), self._attend(decoder, packed)
-            return decoder.finish(decoder.through(layers, states, packed.positions[0], attend, wanted))
+            states = decoder.through(layers, states, packed.positions[0], attend, wanted, recompute=recompute)
+            return decoder.finish(states)
         if decoder is not None:
-            return decoder(packed.ids[0], packed.positions[0], self._attend(decoder, packed), wanted)
+            attend = self._attend(decoder, packed)
+            return decoder(packed.ids[0], packed.positions[0], attend, wanted, recompute=recompute)
         transformer = self.model.get_base_model().base_model
         device = next(self.parameters()).device
         hidden: Tensor = transformer(

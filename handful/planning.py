@@ -21,7 +21,7 @@ from handful.prompts import Segment, classification_prefix
 from handful.recipe import Recipe
 from handful.records import TrainingExample
 from handful.task import Task
-from handful.training_plan import TOKENS_PER_ROW, TrainingPlan
+from handful.training_plan import MOST_TOKENS_KEPT, TrainingPlan, tokens_per_row
 from handful.training_set import POOL_TEXTS
 from handful.words import count_bytes, count_words
 
@@ -49,6 +49,10 @@ BASE_BYTES = 600_000_000
 """PyTorch, transformers and the blocks the allocator keeps."""
 BYTES_PER_TRAINED_TOKEN = 1_500_000
 """Activations kept for the gradient: about 30 layers of 12 vectors of 576 to 1,536 floats."""
+RECOMPUTED = 1 / 3
+"""More of a step's time where what the layers compute is computed again."""
+INPUTS_ALONE = 0.15
+"""Of its memory then: the inputs of the layers, and one layer's activations."""
 CONTEXT_TOKENS = 8192
 """Of SmolLM2-135M's context."""
 _PIECE = re.compile(r" ?[A-Za-z]{1,8}| ?[^A-Za-z\s]")
@@ -161,11 +165,18 @@ class _Step:
 
     @property
     def read_tokens(self) -> float:
-        return math.ceil(self.text_tokens / TOKENS_PER_ROW) * self.prefix_tokens + self.text_tokens
+        n_rows = math.ceil(self.text_tokens / tokens_per_row(round(self.prefix_tokens)))
+        read = n_rows * self.prefix_tokens + self.text_tokens
+        return read * (1 + RECOMPUTED) if self._row_tokens > MOST_TOKENS_KEPT else read
 
     @property
     def kept_tokens(self) -> float:
-        return self.prefix_tokens + min(self.text_tokens, TOKENS_PER_ROW)
+        """As many tokens whose activations are all kept would take as much memory."""
+        return self._row_tokens * (INPUTS_ALONE if self._row_tokens > MOST_TOKENS_KEPT else 1)
+
+    @property
+    def _row_tokens(self) -> float:
+        return self.prefix_tokens + min(self.text_tokens, tokens_per_row(round(self.prefix_tokens)))
 
 
 def _tokens_of(text: str) -> float:

@@ -28,7 +28,7 @@ from handful.llm.loading import LoadedModel
 from handful.llm.protocol import Precision
 from handful.row_encoding import EncodedRow, encode_rows, label_trie_of
 from handful.seeding import derive_seed
-from handful.training_plan import TOKENS_PER_ROW, CheckpointStore, TrainingPlan
+from handful.training_plan import CheckpointStore, TrainingPlan
 
 _CHECKPOINTS = 12
 """About so many are written in a training."""
@@ -165,7 +165,8 @@ def _take_step(
     for group in optimizer.param_groups:
         group["lr"] = plan.train.learning_rate * _rate(plan, step)
     # A process without examples still has to take part in the gradient exchange.
-    micro_batches = _micro_batches(mine or [batch[0]])
+    most_tokens = accelerator.unwrap_model(network).tokens_per_row(len(batch[0].prompt.prefix_ids))
+    micro_batches = _micro_batches(mine or [batch[0]], most_tokens)
     loss_sum = 0.0
     for index, micro_batch in enumerate(micro_batches):
         last = index + 1 == len(micro_batches)
@@ -188,11 +189,11 @@ def _exchange_only_if(last: bool, accelerator: Accelerator, network: nn.Module) 
     return contextlib.nullcontext() if last else accelerator.no_sync(network)
 
 
-def _micro_batches(examples: Sequence[EncodedRow]) -> list[list[EncodedRow]]:
+def _micro_batches(examples: Sequence[EncodedRow], most_tokens: int) -> list[list[EncodedRow]]:
     batches: list[list[EncodedRow]] = [[]]
     tokens = 0
     for example in examples:
-        if batches[-1] and tokens + example.n_tokens > TOKENS_PER_ROW:
+        if batches[-1] and tokens + example.n_tokens > most_tokens:
             batches.append([])
             tokens = 0
         batches[-1].append(example)

@@ -25,7 +25,14 @@ _MOST_BYTES_OF_A_TEXT = 2000
 
 
 TOKENS_PER_ROW = 1024
-"""A step's texts are packed into rows and cut here: attention over a row is quadratic. Each row reads the prefix."""
+"""A step's texts are packed into rows and cut here. Each row reads the prefix."""
+MOST_TOKENS_KEPT = 2048
+"""Of a longer row, its prefix included, what the layers compute is computed again on the way back instead of kept."""
+
+
+def tokens_per_row(n_prefix: int) -> int:
+    """Return how many tokens of texts stand in a row: behind a long prefix more, so that it is read less often."""
+    return TOKENS_PER_ROW if n_prefix <= TOKENS_PER_ROW else 4 * n_prefix
 
 
 class CheckpointStore(Protocol):

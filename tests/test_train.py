@@ -15,6 +15,7 @@ import peft
 import pytest
 import safetensors.torch
 import torch
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForCausalLM
 
 from handful.encoding import encode, encode_text
@@ -182,10 +183,28 @@ def test_a_step_on_packed_rows_is_the_step_on_single_rows(
     """One text a forward pass or all in one: the same losses, step after step."""
     plan = plan_of(TASKS[name], loss=loss, batch_size=5, epochs=4)
     together = losses_of(tiny_model_dir, plan)
-    monkeypatch.setattr("handful.train._TOKENS_PER_ROW", 1)
+    monkeypatch.setattr("handful.adapter_loss.AdapterLoss.tokens_per_row", lambda self, n_prefix: 1)
     apart = losses_of(tiny_model_dir, plan)
     assert together == pytest.approx(apart, abs=1e-5)
     assert together[-1] < together[0]
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_what_is_computed_again_on_the_way_back_changes_nothing(
+    tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch, dropout: float
+) -> None:
+    plan = plan_of(lora_dropout=dropout)
+    kept = trained(tiny_model_dir, plan)
+    monkeypatch.setattr("handful.adapter_loss.MOST_TOKENS_KEPT", 0)
+    calls: list[int] = []
+
+    def counted(function: Callable[..., Any], index: int, *inputs: Any, use_reentrant: bool) -> Any:
+        calls.append(index)
+        return checkpoint(function, index, *inputs, use_reentrant=use_reentrant)
+
+    monkeypatch.setattr("handful.llm.decoder.checkpoint", counted)
+    assert trained(tiny_model_dir, plan) == kept
+    assert calls
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
@@ -215,7 +234,7 @@ def test_long_labels_count_in_a_packed_row(tiny_model_dir: Path, monkeypatch: py
         return row
 
     monkeypatch.setattr("handful.adapter_loss.pack", packed)
-    monkeypatch.setattr("handful.train._TOKENS_PER_ROW", 100)
+    monkeypatch.setattr("handful.adapter_loss.AdapterLoss.tokens_per_row", lambda self, n_prefix: 100)
     words = [f"{word} " * 3 for word in ("lovely", "boring")]
     labels = {word[:3]: {"verbalizer": word.strip()} for word in words}
     task = Task.create("long", labels, [(word, word[:3]) for word in words])

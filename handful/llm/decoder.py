@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn.functional import rms_norm
+from torch.utils.checkpoint import checkpoint
 
 from handful.llm.linear import Linear
 
@@ -65,7 +66,9 @@ class Decoder:
     heads: Heads
     inverse_frequencies: Tensor
 
-    def __call__(self, ids: Tensor, positions: Tensor, attend: Attend, wanted: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, ids: Tensor, positions: Tensor, attend: Attend, wanted: Tensor | None = None, *, recompute: bool = False
+    ) -> Tensor:
         """Return hidden states.
 
         Args:
@@ -73,28 +76,51 @@ class Decoder:
             positions: Each token's place in its own text, shape (T,).
             attend: Which token sees which is its business.
             wanted: Indices of the tokens whose states are needed, shape (W,); None is all.
+            recompute: See `through`.
 
         Returns:
             Shape (W or T, D).
         """
-        x = self.through(range(len(self.layers)), self.embeddings[ids], positions, attend, wanted)
+        layers = range(len(self.layers))
+        x = self.through(layers, self.embeddings[ids], positions, attend, wanted, recompute=recompute)
         return self.finish(x)
 
     def through(
-        self, layers: range, x: Tensor, positions: Tensor, attend: Attend, wanted: Tensor | None = None
+        self,
+        layers: range,
+        x: Tensor,
+        positions: Tensor,
+        attend: Attend,
+        wanted: Tensor | None = None,
+        *,
+        recompute: bool = False,
     ) -> Tensor:
-        """Return what some layers make of states, shape (T, D); after the last one of all of the `wanted` alone."""
+        """Return what some layers make of states, shape (T, D); after the last one of all of the `wanted` alone.
+
+        With `recompute` nothing but the layers' inputs is kept for a gradient (Chen et al. 2016, "Training Deep Nets
+        with Sublinear Memory Cost"): a third more time, the same numbers.
+        """
         angles = positions[:, None].float() * self.inverse_frequencies
         cos, sin = angles.cos()[:, None], angles.sin()[:, None]  # (T, 1, d / 2)
         for index in layers:
-            layer = self.layers[index]
-            qkv = layer.qkv(self._normed(x, layer.attention_norm)).view(len(x), -1, self.heads.head_dim)
-            attended = attend(index, self._rotated(qkv, layer, cos, sin))
-            if wanted is not None and index + 1 == len(self.layers):
-                x, attended = x[wanted], attended[wanted]
-            x = x + layer.output(attended)
-            x = x + layer.down(_Gated.apply(layer.gate_up(self._normed(x, layer.mlp_norm))))  # type: ignore[no-untyped-call]
+            last = wanted if index + 1 == len(self.layers) else None
+            if recompute:
+                x = checkpoint(self._through_one, index, x, cos, sin, attend, last, use_reentrant=False)
+            else:
+                x = self._through_one(index, x, cos, sin, attend, last)
         return x
+
+    def _through_one(
+        self, index: int, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend, wanted: Tensor | None
+    ) -> Tensor:
+        layer = self.layers[index]
+        qkv = layer.qkv(self._normed(x, layer.attention_norm)).view(len(x), -1, self.heads.head_dim)
+        attended = attend(index, self._rotated(qkv, layer, cos, sin))
+        if wanted is not None:
+            x, attended = x[wanted], attended[wanted]
+        x = x + layer.output(attended)
+        gated: Tensor = _Gated.apply(layer.gate_up(self._normed(x, layer.mlp_norm)))  # type: ignore[no-untyped-call]
+        return x + layer.down(gated)
 
     def finish(self, x: Tensor) -> Tensor:
         """Return the hidden states of what came through all layers."""

@@ -145,8 +145,9 @@ class _TreeAttention(Function):
         layout: TreeAttention = ctx.layout
         heads, dim = layout.heads, layout.heads.head_dim
         result = grads[0].new_empty(len(grads[0]), heads.n_heads + 2 * heads.n_kv_heads, dim)
+        saved = ctx.saved_tensors  # asked for once: what is computed again is given but once
         for index, block in enumerate(layout.blocks):
-            query, key, value, weights = ctx.saved_tensors[4 * index : 4 * index + 4]
+            query, key, value, weights = saved[4 * index : 4 * index + 4]
             grad = torch.zeros_like(query)
             own = grads[0][block.tokens].reshape(-1, dim).to(layout.dtype)
             grad.view(-1, dim).index_copy_(0, block.outputs, own)
