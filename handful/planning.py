@@ -101,9 +101,8 @@ def make_plan(task: Task, recipe: Recipe) -> Plan:
     shown = min(shots, limits.demonstrations_per_prompt or shots)
     prompt_tokens = TOKENS_PER_WORD * _PROMPT_WORDS + shown * text_tokens
     label_prompt = TOKENS_PER_WORD * _PROMPT_WORDS + sum(len(_pieces(own)) for own in task.verbalizers.values())
-    rows = len(task.examples) + min(limits.synthetic_per_label, limits.most_candidates) * len(task.labels)
-    training = _training(rows, task, recipe)
-    baseline = _training(len(task.examples), task, recipe)
+    written = min(limits.synthetic_per_label, limits.most_candidates) * len(task.labels)
+    training, baseline = _training(written, task, recipe), _training(0, task, recipe)
     trie, read_tokens = _label_trie(task), text_tokens + LAYOUT_TOKENS
     step = _Step(label_prompt, recipe.train.batch_size * (read_tokens + _nodes_learnt(trie)))
     steps = training.n_steps + (baseline.n_steps if task.test and candidates else 0)
@@ -124,7 +123,7 @@ def make_plan(task: Task, recipe: Recipe) -> Plan:
         most_candidates=len(task.labels) * limits.most_candidates,
         prompt_tokens=round(prompt_tokens),
         written_tokens=round(candidates * text_tokens),
-        training_examples=rows,
+        training_examples=len(training.rows),
         training_steps=training.n_steps,
         minutes=seconds / 60,
         judge_prompt_tokens=round(_judge_prompt_tokens(task, recipe)),
@@ -245,7 +244,9 @@ def _measured_texts(task: Task, pool: int) -> int:
     return n_methods * (len(task.test) + pool) if task.test else 0
 
 
-def _training(n_rows: int, task: Task, recipe: Recipe) -> TrainingPlan:
+def _training(n_written: int, task: Task, recipe: Recipe) -> TrainingPlan:
     n_bytes = sum(count_bytes(example.text) for example in task.examples)
-    rows = (TrainingExample("x" * (n_bytes // len(task.examples)), "", "real"),) * n_rows
+    text = "x" * (n_bytes // len(task.examples))
+    real, written = (TrainingExample(text, "", source) for source in ("real", "synthetic"))
+    rows = (real,) * len(task.examples) + (written,) * n_written
     return TrainingPlan((), (), task.label_names, rows, recipe.train, recipe.prompt, 0)

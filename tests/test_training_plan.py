@@ -70,3 +70,21 @@ def test_without_a_most_all_epochs_are_taken_of_long_texts_too() -> None:
     rows = tuple(dataclasses.replace(row, text="x" * 900) for row in plan.rows)
     recipe = dataclasses.replace(plan.train, max_steps=None)
     assert dataclasses.replace(plan, rows=rows, train=recipe).n_steps == 8 * 38
+
+
+@pytest.mark.parametrize(
+    ("real", "written", "size", "expected"),
+    [
+        (150, 422, 5, 432),  # 25 of each of six labels: six passes of 72 steps
+        (24, 432, 5, 200),  # four of each
+        (150, 0, 5, 152),  # alone, eight epochs
+        (600, 432, 5, 344),  # passed as often as in the 200 steps that they take alone
+        (100, 144, 240, 179),  # of long texts alone they take 75
+        (150, 30, 5, 184),  # eight epochs are more
+    ],
+)
+def test_many_real_examples_are_passed_as_if_they_were_alone(real: int, written: int, size: int, expected: int) -> None:
+    """25 real questions of each label beside 72 written ones made a worse classifier than the 25 alone."""
+    rows = [TrainingExample("x" * size, "a", "real")] * real + [TrainingExample("x" * size, "a", "synthetic")] * written
+    plan = dataclasses.replace(plan_of(1, epochs=8, batch_size=8, min_steps=60, max_steps=200), rows=tuple(rows))
+    assert plan.n_steps == expected
