@@ -115,7 +115,7 @@ def _headline(result: Row) -> str:
     )
     difference = f"{points(gain['mean'])} points (95 % interval {points(gain['low'])} to {points(gain['high'])})"
     if most_seeds < max(row["accuracy"]["n_seeds"] for row in (ours, rival)):
-        difference += f" on the {plural(most_seeds, 'seed')} that both have"
+        difference += f" on the {_seeds(most_seeds)} that both have"
     if most_seeds == 1 < len(result["seeds"]):
         return f"{task}: which method to use cannot be told from one seed. {_capital(said)}: {difference}."
     if gain["low"] > 0:
@@ -169,7 +169,9 @@ def _with_more_data(data: BenchmarkData, result: Row) -> str:
         method = method_of(row["spec"])
         shots = math.inf if method.shots == FULL else method.shots or 0
         if not method.settings and handful is not None and shots > handful:
-            found.append((shots, f"{row['title']} {_mean(row)}{_beside_ours(row)}"))
+            accuracy = row["accuracy"]
+            right = f"{share(accuracy['mean'])} ({_seeds(accuracy['n_seeds'])})"
+            found.append((shots, f"{row['title']} {right}{_beside_ours(row)}"))
     named = "; ".join(said for _, said in sorted(found))
     return f"{cut(result['task'], NAME_CHARS)}, with more labelled examples: {named}." if named else ""
 
@@ -182,7 +184,7 @@ def _beside_ours(row: Row) -> str:
         return ", as often as ours on the same seeds"
     ahead = f"{number(100 * abs(gain['mean']), 1)} points {'behind' if gain['mean'] > 0 else 'ahead of'} ours"
     ends = sorted((gain["low"], gain["high"]) if gain["mean"] > 0 else (-gain["low"], -gain["high"]))
-    return f", {ahead} on the same seeds ({' to '.join(map(points, ends))})"
+    return f", {ahead} on the same seeds (95 % interval {' to '.join(map(points, ends))})"
 
 
 def _spread(spread: Row) -> str:
@@ -191,8 +193,12 @@ def _spread(spread: Row) -> str:
 
 def _mean(row: Row) -> str:
     accuracy = row["accuracy"]
-    seeds = "one seed" if accuracy["n_seeds"] == 1 else plural(accuracy["n_seeds"], "seed")
-    return f"{share(accuracy['mean'])} (95 % interval {share(accuracy['low'])} to {share(accuracy['high'])}, {seeds})"
+    interval = f"95 % interval {share(accuracy['low'])} to {share(accuracy['high'])}"
+    return f"{share(accuracy['mean'])} ({interval}, {_seeds(accuracy['n_seeds'])})"
+
+
+def _seeds(count: int) -> str:
+    return "one seed" if count == 1 else plural(count, "seed")
 
 
 def _task_sections(data: BenchmarkData, result: Row) -> Iterator[Section]:

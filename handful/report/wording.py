@@ -63,8 +63,12 @@ def quoted(name: str) -> str:
 
 
 def share(value: float) -> str:
-    """Return a share of 1 with three digits."""
-    return f"{value:.3f}"
+    """Return a share of 1 with three digits.
+
+    >>> share(0.38249999999999995)  # means of the same counts differ in their last bits
+    '0.383'
+    """
+    return f"{round(value, 9):.3f}"
 
 
 def number(value: float | None, digits: int) -> str:
