@@ -18,7 +18,8 @@ def verdict(data: RunData) -> Verdict:
     ours = rows_by_method(data).get(OURS)
     other = best_other(data)
     if ours is None or other is None:
-        return _alone(data, ours or other) if data.results else _unmeasured(data)
+        only = ours or other or next(iter(rows_by_method(data).values()), None)
+        return _unmeasured(data) if only is None else _alone(data, only)
     details = [_advice(data, ours, other), _written(data)]
     details += _better_calibrated(data, ours)
     chance = chance_of(data.labels, [example.label for example in data.task.test or ()])
@@ -27,12 +28,11 @@ def verdict(data: RunData) -> Verdict:
     return Verdict(_headline(data, ours, other), tuple(details))
 
 
-def _alone(data: RunData, only: Row | None) -> Verdict:
-    """Say how right the one method is that was measured; of several, the first."""
-    row = only or next(iter(rows_by_method(data).values()))
-    interval = f"{percent(row['accuracy_low'])} to {percent(row['accuracy_high'])}"
+def _alone(data: RunData, only: Row) -> Verdict:
+    """Say how right the one method is that was measured."""
+    interval = f"{percent(only['accuracy_low'])} to {percent(only['accuracy_high'])}"
     headline = (
-        f"{row['title']} is right on {percent(row['accuracy'])} of {plural(row['n_texts'], 'test text')} "
+        f"{only['title']} is right on {percent(only['accuracy'])} of {plural(only['n_texts'], 'test text')} "
         f"(95\u00a0% interval {interval}). What to use instead was not measured beside it."
     )
     return Verdict(headline, (_written(data),))

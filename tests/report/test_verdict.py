@@ -120,6 +120,8 @@ def test_what_was_measured_alone_is_said(kept: str) -> None:
     said = verdict(dataclasses.replace(data, results={**data.results, "methods": rows}))
     assert said.headline.startswith(f"{rows[0]['title']} is right on ")
     assert "of 20 test texts (95\u00a0% interval " in said.headline
+    nothing = verdict(dataclasses.replace(data, results={**data.results, "methods": []}))
+    assert nothing.headline.startswith("Not measured yet")
 
 
 def test_a_rival_that_passes_ours_once_calibrated_is_named() -> None:
