@@ -71,7 +71,7 @@ def screen_candidates(
 
 _BROKEN = "\ufffd"
 """What bytes that are no character are read as."""
-_LEGIBLE = 20
+_LEGIBLE = 5
 """One broken character among so many leaves a text legible: real texts have misprints too."""
 
 
