@@ -24,7 +24,7 @@ _BYTES_OF_A_TEXT = 90
 _MANY_REAL = 5
 """Real examples are many where one in so many of the rows is one: 25 of each label beside 72 written ones."""
 _PASSES_OF_MANY = 6
-"""Over them, unless alone they would be passed less often: with 25 questions of each label two passes more than the
+"""Over them, unless alone they would be passed less often: with 25 questions of each label six passes instead of the
 2.8 that `max_steps` gave are worth 2 points (docs/experiments.md, 2026-11-28). A handful gains nothing from more."""
 _MOST_BYTES_OF_A_TEXT = 2000
 """Of a very long one little more is read (`prompt.max_text_tokens`)."""
@@ -90,8 +90,8 @@ class TrainingPlan:
     def n_steps(self) -> int:
         """Optimizer steps in all: the epochs', or `max_steps`, but one whole epoch at least, of many labels three.
 
-        Where texts are long, `max_steps` is as many as read no more bytes, though `min_steps` at least. Where many of
-        the rows are real, there are as many more as these need to be passed as if they were alone.
+        Where many of the rows are real, there are as many more as these need to be passed as if they were alone. Where
+        texts are long, all this is as many as read no more bytes, though `min_steps` at least.
         """
         if self.episodes:
             return len(self.episodes)
@@ -99,11 +99,12 @@ class TrainingPlan:
         if most is None:
             return steps
         least = self.steps_per_epoch * (1 if len(self.labels) <= _FEW_LABELS else _LEAST_EPOCHS)
+        most = max(most, self._steps_of_many_real())
         n_bytes = sum(min(_MOST_BYTES_OF_A_TEXT, count_bytes(row.text)) for row in self.rows)
         most = min(most, most * _BYTES_OF_A_TEXT * len(self.rows) // max(1, n_bytes))
-        return min(steps, max(most, least, self.train.min_steps, self._least_for_many_real()))
+        return min(steps, max(most, least, self.train.min_steps))
 
-    def _least_for_many_real(self) -> int:
+    def _steps_of_many_real(self) -> int:
         real = tuple(row for row in self.rows if row.source == "real")
         if len(real) == len(self.rows) or len(real) * _MANY_REAL < len(self.rows):
             return 0
