@@ -192,7 +192,7 @@ class TrainRecipe:
     min_steps: int = 60
     """At least this many optimizer steps: few examples get more epochs."""
     max_steps: int | None = 200
-    """At most so many steps, fewer of long texts, more of many real ones; one epoch, above 22 labels 3, at least."""
+    """Steps at most: fewer of long texts, a preset's more of many real ones; one epoch, above 22 labels 3, at least."""
     batch_size: int = 8
     """Examples per optimizer step, over all processes."""
     warmup_fraction: float = 0.05

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Protocol
 
 from handful.prompts import Segment
-from handful.recipe import PromptRecipe, TrainRecipe
+from handful.recipe import PRESETS, PromptRecipe, TrainRecipe
 from handful.records import TrainingExample
 from handful.words import count_bytes
 
@@ -26,6 +26,8 @@ _MANY_REAL = 5
 _PASSES_OF_MANY = 6
 """Over them, unless alone they would be passed less often: with 25 questions of each label six passes instead of the
 2.8 that `max_steps` gave are worth 2 points (docs/experiments.md, 2026-11-28). A handful gains nothing from more."""
+_LIMITS_OF_PRESETS = {(preset.train.min_steps, preset.train.max_steps) for preset in PRESETS.values()}
+"""A `max_steps` set by hand bounds these passes, too."""
 _MOST_BYTES_OF_A_TEXT = 2000
 """Of a very long one little more is read (`prompt.max_text_tokens`)."""
 
@@ -90,8 +92,9 @@ class TrainingPlan:
     def n_steps(self) -> int:
         """Optimizer steps in all: the epochs', or `max_steps`, but one whole epoch at least, of many labels three.
 
-        Where many of the rows are real, there are as many more as these need to be passed as if they were alone. Where
-        texts are long, all this is as many as read no more bytes, though `min_steps` at least.
+        Where many of the rows are real, there are as many more as these need to be passed as if they were alone, unless
+        `max_steps` was set by hand. Where texts are long, all this is as many as read no more bytes, though `min_steps`
+        at least.
         """
         if self.episodes:
             return len(self.episodes)
@@ -105,6 +108,8 @@ class TrainingPlan:
         return min(steps, max(most, least, self.train.min_steps))
 
     def _steps_of_many_real(self) -> int:
+        if (self.train.min_steps, self.train.max_steps) not in _LIMITS_OF_PRESETS:
+            return 0
         real = tuple(row for row in self.rows if row.source == "real")
         if len(real) == len(self.rows) or len(real) * _MANY_REAL < len(self.rows):
             return 0

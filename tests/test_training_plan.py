@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from handful.recipe import PromptRecipe, TrainRecipe
+from handful.recipe_file import load_recipe
 from handful.records import TrainingExample
 from handful.training_plan import TrainingPlan
 
@@ -70,6 +71,17 @@ def test_without_a_most_all_epochs_are_taken_of_long_texts_too() -> None:
     rows = tuple(dataclasses.replace(row, text="x" * 900) for row in plan.rows)
     recipe = dataclasses.replace(plan.train, max_steps=None)
     assert dataclasses.replace(plan, rows=rows, train=recipe).n_steps == 8 * 38
+
+
+def test_many_real_examples_take_no_more_steps_than_were_set_by_hand() -> None:
+    rows = (TrainingExample("x", "a", "real"),) * 150 + (TrainingExample("x", "a", "synthetic"),) * 144
+    plan = dataclasses.replace(plan_of(1), rows=rows)
+    expected = {"default": 222, "accurate": 296, "fast": 185}
+    for name, n_steps in expected.items():
+        assert dataclasses.replace(plan, train=load_recipe(name).train).n_steps == n_steps
+    for most in (60, 100, 199):
+        train = load_recipe("default", (f"train.max_steps={most}",)).train
+        assert dataclasses.replace(plan, train=train).n_steps == most
 
 
 @pytest.mark.parametrize(
