@@ -49,7 +49,7 @@ def screen_candidates(
     times = Counter(run for example in examples for run in set(_long_runs(words(example.text))))
     real_runs = {run for run, count in times.items() if count == 1}
     layout = _layout_words(examples)
-    index = _NearDuplicates(recipe.near_duplicate)
+    index = _NearDuplicates(recipe.near_duplicate, _frame(real))
     for text in real:
         index.add(text)
     seen: set[str] = set()
@@ -75,6 +75,10 @@ _LEGIBLE = 5
 """One broken character among so many leaves a text legible: real texts have misprints too."""
 
 
+_SYMBOLS = {"So", "Sm", "Sc"}
+"""Unicode's categories; not modifiers such as the backtick, which quotes."""
+
+
 def _layout_words(examples: Sequence[Example]) -> re.Pattern[str]:
     """Return what finds words of the prompt's layout, but for those that real texts have."""
     texts = [one_line(example.text).casefold() for example in examples]
@@ -89,8 +93,14 @@ def words(text: str) -> list[str]:
 
 
 def _normalise(text: str) -> str:
-    """Return what two texts share that count as the same: their words, or all of them where they have none."""
-    return " ".join(words(text)) or one_line(text)
+    """Return what two texts share that count as the same: words and symbols, or all of them where they have none.
+
+    Symbols may be all that tells labels apart: emoji, currencies, operators. Punctuation is none of them.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    symbols = "".join({character for character in folded if unicodedata.category(character) in _SYMBOLS})
+    pattern = re.compile(f"{word_pattern().pattern}|[{re.escape(symbols)}]") if symbols else word_pattern()
+    return " ".join(pattern.findall(folded)) or one_line(text)
 
 
 def _malformed(candidate: Candidate, fewest_words: int, most_words: float, layout: re.Pattern[str]) -> str:
@@ -131,11 +141,24 @@ def _shingles(text: str) -> Shingles:
     return frozenset(_runs(tokens, min(_SHINGLE_WORDS, len(tokens))))
 
 
+def _frame(real: Sequence[str]) -> Shingles:
+    """Return the word 3-grams of a form around a short slot that most of the real texts have; else nothing.
+
+    What fills the slot tells such texts apart, and would be too few of their words.
+    """
+    shingles = [_shingles(text) for text in real]
+    times = Counter(shingle for own in shingles for shingle in own)
+    shared = frozenset(shingle for shingle, count in times.items() if count > 1)
+    framed = sum(2 * len(own & shared) > len(own) for own in shingles)
+    return shared if 2 * framed > len(real) else frozenset()
+
+
 class _NearDuplicates:
     """Texts so far, found again by word 3-grams: candidates by MinHash, decided by the exact Jaccard similarity."""
 
-    def __init__(self, threshold: float) -> None:
+    def __init__(self, threshold: float, frame: Shingles) -> None:
         self._threshold = threshold
+        self._frame = frame
         self._texts: list[Shingles] = []
         # Looked up somewhat below the threshold, so that the sketch misses next to none that the exact test would find.
         self._lookup = MinHashLSH(threshold=max(0.1, threshold - 0.2), num_perm=_PERMUTATIONS)
@@ -148,16 +171,20 @@ class _NearDuplicates:
     def add(self, text: str) -> None:
         if self._is_off:
             return
-        shingles = _shingles(text)
+        shingles = self._own(text)
         self._lookup.insert(len(self._texts), _sketch(shingles))
         self._texts.append(shingles)
 
     def finds(self, text: str) -> bool:
         if self._is_off:
             return False
-        own = _shingles(text)
+        own = self._own(text)
         near = self._lookup.query(_sketch(own))
         return any(len(own & self._texts[i]) >= self._threshold * len(own | self._texts[i]) for i in near)
+
+    def _own(self, text: str) -> Shingles:
+        shingles = _shingles(text)
+        return shingles - self._frame or shingles
 
 
 def _sketch(shingles: Shingles) -> MinHash:

@@ -209,3 +209,37 @@ def test_what_is_broken_beyond_reading_is_rejected() -> None:
     """Bytes that are no character: of scripts whose characters are several tokens the model writes many."""
     texts = ["\u80a1\u5e02\ufffd\ufffd\u4eca\u5929\u4e0b\u8dcc", "What is the story of Kodiak Eskim\ufffdi ?"]
     assert screened(*texts) == ["broken", ""]
+
+
+def test_what_fills_the_slot_of_a_form_tells_its_texts_apart() -> None:
+    """Three words in a row of a form that is longer than its slot are most of what two such texts have."""
+    form = "the sentiment of the following word is"
+    examples = [Example(f"{form} {word}", label) for word, label in (("happy", "a"), ("joy", "a"), ("sad", "b"))]
+    texts = [f"{form} awful", f"{form} grim", f"{form} grim!", f"{form} awful awful awful", f"{form} sad"]
+    reasons = screen_candidates([Candidate(t, t, "a", 0, "p") for t in texts], examples, FilterRecipe())
+    assert [reasons.get(text, "") for text in texts] == ["", "", "duplicate", "", "copy_of_example"]
+
+
+def test_an_opening_is_no_form() -> None:
+    """Where texts share less than half, what they share counts."""
+    examples = [Example(f"what is the {rest}", "a") for rest in ("capital of great Britain now", "age of an old whale")]
+    text = "what is the capital of great Britain"
+    reasons = screen_candidates([Candidate("0", text, "a", 0, "p")], examples, FilterRecipe())
+    assert reasons == {"0": "near_duplicate"}
+
+
+@pytest.mark.parametrize(
+    ("real", "text", "reason"),
+    [
+        ("so good \U0001f600", "so good \U0001f621", ""),
+        ("so good \U0001f600", "So good... \U0001f600", "copy_of_example"),
+        ("so good \U0001f600", "so good", ""),
+        ("pay 5 $ now", "pay 5 \u20ac now", ""),
+        ("what is 3 + 4", "what is 3 = 4", ""),
+        ("a `quoted` word", "a quoted word", "copy_of_example"),
+    ],
+)
+def test_symbols_may_be_all_that_differs(real: str, text: str, reason: str) -> None:
+    candidates = [Candidate("0", text, "a", 0, "p")]
+    reasons = screen_candidates(candidates, [Example(real, "a")], FilterRecipe(near_duplicate=1.0))
+    assert reasons.get("0", "") == reason
