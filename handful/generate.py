@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from handful.demonstrations import writer_demonstrations
 from handful.llm.protocol import LLM, Sampling
-from handful.prompts import Prompt, generation_prompt
+from handful.prompts import Prompt, generation_prompt, one_line
 from handful.recipe import Recipe
 from handful.records import Attribute, Candidate, Example
 from handful.run import fingerprint
@@ -71,9 +71,14 @@ def plan_round(round_index: int, tallies: Mapping[str, Tally], recipe: Recipe) -
 
 def max_new_tokens(llm: LLM, task: Task, recipe: Recipe) -> int:
     """Return the token limit of a candidate: twice the longest real example, within the recipe's limit."""
-    longest = max(llm.count_tokens([example.text for example in task.examples]))
+    longest = max(_tokens_read(llm, task))
     # A longer text would lose its middle when it is read.
     return min(recipe.generate.max_new_tokens or recipe.prompt.max_text_tokens, 2 * longest + 8)
+
+
+def _tokens_read(llm: LLM, task: Task) -> list[int]:
+    """Return how many tokens of each real example there are, white space as it is read."""
+    return llm.count_tokens([one_line(example.text) for example in task.examples])
 
 
 def generate_candidates(
@@ -114,7 +119,7 @@ def generate_candidates(
     repeated = [prompt for batch, prompt in zip(batches, prompts, strict=True) for _ in range(batch.n_candidates)]
     before = [(earlier or {}).get(batch.label, ()) for batch in batches for _ in range(batch.n_candidates)]
     # Where a real text is cut when it is read, one that ends there is no more cut than that.
-    as_real = limit == recipe.prompt.max_text_tokens < max(llm.count_tokens([e.text for e in task.examples]))
+    as_real = limit == recipe.prompt.max_text_tokens < max(_tokens_read(llm, task))
     generations = llm.generate(repeated, [blank.seed for blank in blanks], sampling, before if earlier else None)
     return [
         dataclasses.replace(

@@ -88,3 +88,8 @@ def test_a_number_that_is_given_holds_for_any_task(tmp_path: Path) -> None:
     path.write_text("generate: {synthetic_in_all: 500}\n")
     assert fitted(str(path)) == 6
     assert fitted(str(path), "generate.synthetic_per_label=50") == 50
+
+
+def test_white_space_that_is_not_read_is_not_counted() -> None:
+    code = Task.create("any", ["a", "b"], [("if x:\n" + " " * 200 + "y", "a"), ("z", "b")])
+    assert example_bytes(code, PRESETS["default"]) == 4

@@ -179,3 +179,12 @@ def test_where_real_texts_are_cut_a_written_one_may_end_at_the_same_length() -> 
         folds = split_folds(task, 0, cross_fit=False)
         (candidate,) = generate_candidates(llm, task, recipe, [Batch(0, "good", 0, 0, 1)], folds, 0)
         assert (candidate.n_tokens, candidate.finished) == (limit, finished)
+
+
+def test_white_space_that_is_not_read_is_no_token_of_the_limit() -> None:
+    class Spelling(RecordingLLM):
+        def count_tokens(self, texts: Sequence[str]) -> list[int]:
+            return [len(text) for text in texts]
+
+    task = Task.create("code", None, [("if x:\n" + " " * 90 + "y", "good"), ("pass", "bad")])
+    assert max_new_tokens(Spelling(), task, small_recipe()) == 2 * len("if x: y") + 8

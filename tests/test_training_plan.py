@@ -54,6 +54,7 @@ def test_many_labels_take_three_epochs_if_the_recipe_has_them(n_labels: int, epo
         ("é" * 90, {}, 100),  # bytes count: tokens in any script
         ("\ud800" * 60, {}, 100),  # half a character of a JSON file: three bytes
         ("x" * 180, {"max_steps": 600, "epochs": 40}, 300),
+        (" " * 90 + "x" * 90 + "\n" * 90, {}, 200),  # white space is read as one space
         ("x" * 1000, {}, 60),  # min_steps
         ("x" * 1000, {"min_steps": 0}, 38),  # one epoch
         ("x" * 2000, {"max_steps": 6000, "epochs": 400}, 270),
