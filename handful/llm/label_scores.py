@@ -10,6 +10,9 @@ from torch import Tensor
 from handful.llm.head import Head
 from handful.llm.label_trie import ROOT, LabelTrie
 
+_NODES_AT_ONCE = 256
+"""Logits over a large vocabulary in two float types: 0.4 GB of a GPU. A batch on a CPU has few nodes."""
+
 
 def label_log_probs(
     root_hidden: Tensor, node_hidden: Tensor, head: Head, trie: LabelTrie, nodes: Sequence[Sequence[int]] | None = None
@@ -56,12 +59,20 @@ def _edge_log_probs(
         read += len(own)
     if trie.among_labels:
         logits, columns = _logits_among_labels(node_hidden, head, trie, [node for own in behind for node in own])
+        log_probs = logits.log_softmax(-1)
     else:
-        logits, columns = head.logits(node_hidden), [token for _, token in trie.edges]
-    log_probs = logits.log_softmax(-1)
+        at_once = len(node_hidden) if node_hidden.device.type == "cpu" else _NODES_AT_ONCE
+        log_probs, columns = _among_all_tokens(node_hidden, head, trie, at_once)
     at = places[:, [node for node, _ in trie.edges]].to(log_probs.device)
     column = torch.tensor(columns, device=log_probs.device)
     return log_probs[at.clamp(min=0), column].masked_fill(at < 0, 0.0)
+
+
+def _among_all_tokens(node_hidden: Tensor, head: Head, trie: LabelTrie, at_once: int) -> tuple[Tensor, list[int]]:
+    """Return log-probabilities over the vocabulary of the tokens that edges have, (N, C), and each edge's column."""
+    tokens = sorted({token for _, token in trie.edges})
+    parts = [head.logits(part).log_softmax(-1)[:, tokens] for part in torch.split(node_hidden, at_once)]
+    return torch.cat(parts), [tokens.index(token) for _, token in trie.edges]
 
 
 def _logits_among_labels(

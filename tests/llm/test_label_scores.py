@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from handful.llm.head import Head
-from handful.llm.label_scores import label_log_probs
+from handful.llm.label_scores import _among_all_tokens, label_log_probs
 from handful.llm.label_trie import build_label_trie
 
 
@@ -22,6 +22,16 @@ def test_scores_are_the_written_out_sums(labels: list[tuple[int, ...]]) -> None:
             for node, token in path[1:]:
                 expected += float((nodes[row, node] @ head.T).log_softmax(-1)[token])
             assert float(scores[row, column]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_nodes_may_be_scored_a_few_at_once() -> None:
+    trie = build_label_trie([(1, 4, 5), (1, 4, 6), (2, 3)], (7,))
+    nodes, head = torch.randn(7, 5), Head(torch.randn(8, 5))
+    whole, columns = _among_all_tokens(nodes, head, trie, 7)
+    parts, same = _among_all_tokens(nodes, head, trie, 3)
+    assert torch.allclose(whole, parts)
+    assert columns == same
+    assert whole.shape == (7, len({token for _, token in trie.edges}))
 
 
 MANY = [*[(1, 2, last) for last in range(3)], (1,), (1, 3), *[(first, 5, 6, 7) for first in range(2, 14)]]
