@@ -35,7 +35,7 @@ from handful.cli.benchmark_command import seeds_of
 from handful.cli.options import PAPER_SHOTS, limit_test, named_task
 from handful.cli.stopping import stopping_gently
 from handful.cli.watching import watching
-from handful.errors import HandfulError
+from handful.errors import HandfulError, RunError
 from handful.evaluation.methods import METHODS, ORACLE, OURS
 from handful.job import Job
 from handful.judge import dismiss_judges, joint_scores, open_judge, tune_judge
@@ -45,7 +45,7 @@ from handful.llm.sources import PACKAGED
 from handful.progress import Progress
 from handful.recipe import PRESETS
 from handful.records import Candidate, Verdict
-from handful.run import Run, open_run, read_jsonl
+from handful.run import Run, open_run, read_jsonl, read_manifest
 from handful.storage.directories import SUMS
 from handful.task import Task
 from handful.training_set import training_rows
@@ -94,6 +94,23 @@ def measure(cell: Cell, benchmark: Path, run: Run, progress: Progress) -> list[d
     ]
     dismiss_judges(job, run)
     return found
+
+
+def check_measured_alike(benchmark: Path, plan: BenchmarkPlan) -> None:
+    """Check that a benchmark has the draws of a plan: their folders are called alike whatever was drawn.
+
+    Raises:
+        RunError: It was measured with another recipe, model, precision or number of examples; names what differs.
+    """
+    stored, own = read_manifest(benchmark)["identity"], plan.identity()
+    of_other_methods = {"full_epochs", "encoder"}
+    differing = sorted(key for key in {*stored, *own} - of_other_methods if stored.get(key) != own.get(key))
+    if differing:
+        raise RunError(
+            f"was measured with another {', '.join(differing)}",
+            where=str(benchmark),
+            mend=f"Its bounds need what it was measured with, and {plan.shots_per_label} examples of each label.",
+        )
 
 
 def as_said(task: Task, verdicts: Sequence[Verdict], labels: Mapping[str, str]) -> list[Verdict]:
@@ -146,6 +163,7 @@ def main(arguments: Sequence[str]) -> int:
     methods, seeds = (METHODS[OURS], ORACLE), seeds_of(options.seeds)
     engine = open_engine(options.model, precision=options.precision)
     plan = BenchmarkPlan((task,), methods, seeds, PRESETS[options.recipe], engine, PAPER_SHOTS)
+    check_measured_alike(options.benchmark, plan)
     rows: list[dict[str, Any]] = []
     manifest = {"identity": plan.identity(), "environment": environment.environment()}
     with (

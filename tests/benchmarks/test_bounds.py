@@ -8,6 +8,7 @@ import pytest
 from benchmarks.accuracy.bounds import as_csv, as_said, judges_answers, main, measure
 from handful.benchmark.benchmark import run_benchmark
 from handful.benchmark.plan import BenchmarkPlan, Cell
+from handful.errors import RunError
 from handful.evaluation.methods import METHODS, ORACLE, OURS
 from handful.progress import Silent
 from handful.records import Verdict
@@ -87,6 +88,24 @@ def test_the_command_takes_a_finished_benchmark_and_some_of_its_seeds(tmp_path: 
     assert [(row["seed"], row["bound"], row["n_test"]) for row in rows] == [
         (seed, bound, "2") for seed in "12" for bound in ("judges", "oracle_labels")
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (("--recipe", "fast", "--shots-per-label", "2"), "another shots_per_label"),
+        (("--recipe", "default", "--shots-per-label", "4"), "another recipe"),
+    ],
+)
+def test_benchmarks_of_other_draws_are_refused(tmp_path: Path, given: tuple[str, ...], named: str) -> None:
+    write_task(tmp_path)
+    task, bench = tmp_path / "task.yaml", tmp_path / "bench"
+    small = ("--set", "generate.synthetic_per_label=4") if "default" in given else ()
+    methods = ("--methods", "lora_synthetic", "--seeds", "1", "--model", "scripted", *small)
+    assert handful("benchmark", task, *methods, *given, "-o", bench).code == 0
+    asked = [str(bench), str(task), "--model", "scripted", "--recipe", "fast", "-o", str(tmp_path / "bounds")]
+    with pytest.raises(RunError, match=named):
+        main(asked)
 
 
 def test_recipes_that_do_not_exist_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
