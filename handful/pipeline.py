@@ -67,7 +67,7 @@ def run_pipeline(job: Job, run: Run, *, until: Stage = "evaluate", progress: Pro
     rows = training_rows(job.task, job.recipe, written.candidates, written.verdicts)
     run.publish("training", [row.to_row() for row in rows])
     if until == "generate":
-        return Outcome(tallies)
+        return Outcome(tallies, rows)
     _name_starving(job, tallies, progress)
     if until == "filter":
         return Outcome(tallies, rows)
