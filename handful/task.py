@@ -78,7 +78,7 @@ class Task:
             name: The name of the task.
             labels: Names or `Label`s, or a mapping from name to verbalizer, to `{verbalizer, description}` or to
                 None. If None, the labels found in the examples, sorted.
-            examples: Whatever `examples_from` takes.
+            examples: Whatever `locate_examples_from` takes.
             test: The same, held out for measuring.
             unlabeled: A file of texts without labels.
             instruction: What the model is asked to do; a plain sentence by default.

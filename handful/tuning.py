@@ -48,7 +48,7 @@ def tune_classifier(
 
     def work() -> Mapping[str, bytes]:
         files = train_files(job, rows, run, progress, stage="train")
-        final = dataclasses.replace(spec, shift=_student_shift(job, spec, files, pool))
+        final = dataclasses.replace(spec, shift=_student_shift(job, files, pool))
         facts = {"Recipe": job.recipe.name, "Seed": job.seed, **_counts(rows)}
         control = job.engine.control_tokens(final.targets)
         return {**files, **classifier_files(final, control=control, facts=facts)}
@@ -139,9 +139,7 @@ def checkpoint_key(job: Job, rows: Sequence[TrainingExample], stage: str) -> str
     return f"{stage.replace(' ', '_')}-{fingerprint(inputs)}"
 
 
-def _student_shift(
-    job: Job, spec: ClassifierSpec, files: Mapping[str, bytes], pool: Sequence[str]
-) -> tuple[float, ...] | None:
+def _student_shift(job: Job, files: Mapping[str, bytes], pool: Sequence[str]) -> tuple[float, ...] | None:
     """Estimate the tuned model's label prior on the pool, as the recipe says."""
     if job.recipe.classify.calibration == "none" or not pool:
         return None

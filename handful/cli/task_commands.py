@@ -69,7 +69,7 @@ def _init(options: InitOptions) -> None:
     counts = Counter(example.label for example in examples)
     say(f"{where}: {len(counts)} labels, {len(examples)} examples")
     say("Next:")
-    say("  1. Say in the file what a text is, and describe each label: both stand in the prompts.")
+    say("  1. Say in the file what a text is, and describe each label: the model reads both when it writes.")
     say(f"  2. {shlex.join(['handful', 'check', where])}")
     say(f"  3. {shlex.join(['handful', 'run', where])}")
 

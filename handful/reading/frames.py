@@ -19,26 +19,23 @@ from handful.reading.wording import short
 from handful.records import Example
 
 
-def examples_from(data: Any, *, text_column: str = "text", label_column: str = "label") -> list[Example]:
+def locate_examples_from(
+    data: Any, *, text_column: str = "text", label_column: str = "label", name: str = "examples"
+) -> list[Located]:
     """Return the labelled texts of a path, a list, a Hugging Face Dataset, or a pandas or polars frame.
+
+    Each comes with its place, for later errors: file and line, or `name[index]`.
 
     Args:
         data: A path; an iterable of `Example`, `(text, label)` or mappings; or a table with named columns.
             The labels of a Dataset whose label feature has class names are those names.
         text_column: The column, or key, of the text.
         label_column: The column, or key, of the label.
+        name: What the data are called in errors.
 
     Raises:
         DataError: If a text or label is not a usable string; says which row.
     """
-    rows = locate_examples_from(data, text_column=text_column, label_column=label_column)
-    return [row.example for row in rows]
-
-
-def locate_examples_from(
-    data: Any, *, text_column: str = "text", label_column: str = "label", name: str = "examples"
-) -> list[Located]:
-    """As `examples_from`, with the place of each: file and line, or `name[index]`, for later errors."""
     if isinstance(data, str | Path):
         return locate_examples(data, text_column=text_column, label_column=label_column)
     if isinstance(data, Mapping):

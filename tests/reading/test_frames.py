@@ -6,10 +6,14 @@ from typing import Any
 import pytest
 
 from handful.errors import DataError
-from handful.reading.frames import examples_from
+from handful.reading.frames import locate_examples_from
 from handful.records import Example
 
 TWO = [Example("I was charged twice", "billing"), Example("I cannot log in", "access")]
+
+
+def examples_of(data: Any, **columns: str) -> list[Example]:
+    return [row.example for row in locate_examples_from(data, **columns)]
 
 
 class FakeClassLabel:
@@ -42,17 +46,17 @@ class TestExamplesFrom:
         ],
     )
     def test_kinds(self, data: object) -> None:
-        assert examples_from(data) == TWO
+        assert examples_of(data) == TWO
 
     def test_path(self, tmp_path: Path) -> None:
         path = tmp_path / "a.csv"
         path.write_text("text,label\nI was charged twice,billing\nI cannot log in,access\n")
-        assert examples_from(path) == examples_from(str(path)) == TWO
+        assert examples_of(path) == examples_of(str(path)) == TWO
 
     @pytest.mark.parametrize("package", ["pandas", "polars"])
     def test_frames(self, package: str) -> None:
         frame = pytest.importorskip(package).DataFrame({"body": [row.text for row in TWO], "y": ["billing", "access"]})
-        assert examples_from(frame, text_column="body", label_column="y") == TWO
+        assert examples_of(frame, text_column="body", label_column="y") == TWO
 
     def test_real_dataset_with_class_names(self) -> None:
         datasets = pytest.importorskip("datasets")
@@ -60,7 +64,7 @@ class TestExamplesFrom:
             {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["billing", "access"])}
         )
         rows = {"text": [row.text for row in TWO], "label": [0, 1]}
-        assert examples_from(datasets.Dataset.from_dict(rows, features=features)) == TWO
+        assert examples_of(datasets.Dataset.from_dict(rows, features=features)) == TWO
 
     @pytest.mark.parametrize(
         ("data", "message"),
@@ -97,10 +101,10 @@ class TestExamplesFrom:
     )
     def test_errors(self, data: object, message: str) -> None:
         with pytest.raises(DataError) as caught:
-            examples_from(data)
+            examples_of(data)
         assert str(caught.value) == message
 
     def test_lazy_frame(self) -> None:
         frame = pytest.importorskip("polars").LazyFrame({"text": ["a"], "label": ["b"]})
         with pytest.raises(DataError, match="Collect it first"):
-            examples_from(frame)
+            examples_of(frame)
