@@ -1,4 +1,4 @@
-"""Which examples stand in which prompt: folds for cross-fitting, rotation for the writer, order for the judge."""
+"""Which examples stand in which prompt: folds for cross-fitting, a random draw for the writer, order for the judge."""
 
 from __future__ import annotations
 

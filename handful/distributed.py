@@ -19,7 +19,7 @@ from handful.records import Candidate, TrainingExample, Verdict
 from handful.run import Run, read_jsonl, read_manifest
 from handful.storage.manifest import check_identity
 from handful.training_set import calibration_pool
-from handful.tuning import adapter_inputs, checkpoint_key, training_plan
+from handful.tuning import adapter_inputs, checkpoint_key, classifier_plan
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def follow_training(job: Job, directory: Path, rows: Sequence[TrainingExample], 
         return
     _log.info("process %d of %d takes part", rank(), n_processes())
     checkpoint = run.load_checkpoint(checkpoint_key(job, rows, "train"), tidy=False)
-    job.engine.train(training_plan(job, rows), _Checkpoint(checkpoint), lambda *step: False)
+    job.engine.train(classifier_plan(job, rows), _Checkpoint(checkpoint), lambda *step: False)
 
 
 @dataclass(frozen=True)

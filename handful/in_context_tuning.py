@@ -40,7 +40,7 @@ _MOST_OF_THE_LEAST = 125
 """Steps that these may make of it: more were never measured, and of long texts each takes seconds."""
 
 
-def tuning_plan(task: Task, recipe: Recipe, seed: int) -> TrainingPlan:
+def judge_plan(task: Task, recipe: Recipe, seed: int) -> TrainingPlan:
     """Return the plan of an in-context tuning on the task's examples.
 
     How the judge is tuned is not how the classifier is: the recipe's `train` has no say.

@@ -13,7 +13,7 @@ import numpy as np
 from handful.calibration import softmax
 from handful.demonstrations import judge_examples, split_folds
 from handful.filter import judge_candidates
-from handful.in_context_tuning import n_steps, shown_of, split_halves, tuning_plan
+from handful.in_context_tuning import judge_plan, n_steps, shown_of, split_halves
 from handful.job import Job
 from handful.progress import Progress
 from handful.prompts import classification_prefix, classification_prompt, targets
@@ -21,6 +21,7 @@ from handful.records import Candidate, Example, LabelScores
 from handful.run import Run, fingerprint
 from handful.seeding import derive_seed, stream
 from handful.tuning import follow_plan, tuned_llm
+from handful.words import count_bytes
 
 Judge = Callable[[Sequence[Candidate]], list[LabelScores]]
 _ROOM = " and" * 8
@@ -39,9 +40,9 @@ def check_judges_fit(job: Job) -> None:
     prefixes = [classification_prefix(job.task, demonstrations) for demonstrations in shown]
     if job.recipe.filter.judge == "tuned":
         seeds = [derive_seed(job.seed, "judge", index) for index in range(job.recipe.filter.judges)]
-        plans = [tuning_plan(job.task, job.recipe, seed) for seed in seeds]
+        plans = [judge_plan(job.task, job.recipe, seed) for seed in seeds]
         prefixes += [episode.prefix for plan in plans for episode in plan.episodes]
-    longest = max((example.text for example in job.task.examples), key=len)
+    longest = max((example.text for example in job.task.examples), key=count_bytes)
     asked = f"{longest} {longest}{_ROOM}"  # a candidate may be twice as long as the longest example
     for prefix in prefixes:
         prompt = classification_prompt(prefix, asked, job.recipe.prompt.format)
@@ -57,7 +58,7 @@ def tune_judge(job: Job, index: int, run: Run, progress: Progress) -> Mapping[st
     """
     if job.recipe.filter.judge == "in_context":
         return {}
-    plan = tuning_plan(job.task, job.recipe, derive_seed(job.seed, "judge", index))
+    plan = judge_plan(job.task, job.recipe, derive_seed(job.seed, "judge", index))
     return follow_plan(job, plan, run, progress, stage=f"tune judge {index + 1}", key=_key(job, index))
 
 

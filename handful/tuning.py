@@ -58,7 +58,7 @@ def tune_classifier(
     return directory
 
 
-def training_plan(job: Job, rows: Sequence[TrainingExample]) -> TrainingPlan:
+def classifier_plan(job: Job, rows: Sequence[TrainingExample]) -> TrainingPlan:
     """Return what is to be learnt from the rows: with the prompt that will be used."""
     spec = job_spec(job)
     return TrainingPlan(
@@ -70,7 +70,9 @@ def train_files(
     job: Job, rows: Sequence[TrainingExample], run: Run, progress: Progress, *, stage: str
 ) -> dict[str, bytes]:
     """Train an adapter for the job's prompt, resuming from the run's checkpoints, and return its files."""
-    return follow_plan(job, training_plan(job, rows), run, progress, stage=stage, key=checkpoint_key(job, rows, stage))
+    return follow_plan(
+        job, classifier_plan(job, rows), run, progress, stage=stage, key=checkpoint_key(job, rows, stage)
+    )
 
 
 def follow_plan(
@@ -135,7 +137,7 @@ def adapter_inputs(job: Job, rows: Sequence[TrainingExample], pool: Sequence[str
 def checkpoint_key(job: Job, rows: Sequence[TrainingExample], stage: str) -> str:
     """Return what the checkpoints of a training are kept under."""
     # The learning rate of a step goes by how many there are, which versions count differently.
-    inputs = [_training_inputs(job, rows), training_plan(job, rows).n_steps]
+    inputs = [_training_inputs(job, rows), classifier_plan(job, rows).n_steps]
     return f"{stage.replace(' ', '_')}-{fingerprint(inputs)}"
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from handful.in_context_tuning import episode, shown_of, split_halves, tuning_plan
+from handful.in_context_tuning import episode, judge_plan, shown_of, split_halves
 from handful.prompts import classification_prefix
 from handful.records import Example
 from handful.seeding import stream
@@ -30,7 +30,7 @@ def shown_in(task: Task, episode: Episode) -> Counter[str]:
 
 def test_an_episode_asks_for_what_it_does_not_show() -> None:
     task = two_label_task()
-    plan = tuning_plan(task, small_recipe("filter.judge_epochs=15", "filter.judge_max_steps=null"), 0)
+    plan = judge_plan(task, small_recipe("filter.judge_epochs=15", "filter.judge_max_steps=null"), 0)
     assert plan.n_steps == len(plan.episodes) == 30
     for own in plan.episodes:
         asked = Counter(row.label for row in own.rows)
@@ -60,11 +60,11 @@ def test_a_judge_hears_as_much_of_every_label(words: int) -> None:
 def test_the_plan_is_the_judges_own() -> None:
     task = two_label_task()
     recipe = small_recipe("filter.judge_learning_rate=0.01", "filter.judge_epochs=2", "train.learning_rate=0.5")
-    plan = tuning_plan(task, recipe, 0)
+    plan = judge_plan(task, recipe, 0)
     assert plan.train.learning_rate == 0.01
-    assert plan == tuning_plan(task, small_recipe("filter.judge_learning_rate=0.01", "filter.judge_epochs=2"), 0)
-    assert plan.episodes != tuning_plan(task, recipe, 1).episodes
-    longer = tuning_plan(task, small_recipe("filter.judge_learning_rate=0.01", "filter.judge_epochs=3"), 0)
+    assert plan == judge_plan(task, small_recipe("filter.judge_learning_rate=0.01", "filter.judge_epochs=2"), 0)
+    assert plan.episodes != judge_plan(task, recipe, 1).episodes
+    longer = judge_plan(task, small_recipe("filter.judge_learning_rate=0.01", "filter.judge_epochs=3"), 0)
     assert longer.episodes[:4] == plan.episodes
 
 
@@ -101,7 +101,7 @@ def test_many_labels_and_many_examples_are_held_in_bounds(
     labels: int, shots: int, size: int, filling: str, shown: int, asked: int
 ) -> None:
     task = task_of(labels, shots, size, filling)
-    episode = tuning_plan(task, small_recipe("filter.judge_epochs=1"), 0).episodes[0]
+    episode = judge_plan(task, small_recipe("filter.judge_epochs=1"), 0).episodes[0]
     counts = shown_in(task, episode)
     assert len(counts) == labels
     assert counts.total() == shown
@@ -132,7 +132,7 @@ def test_where_demonstrations_are_too_much_each_is_shown_its_beginning(
     for part in shown:
         assert len(part.text) == n_bytes
         assert any(e.label == part.label and e.text.startswith(part.text) for e in half)
-    assert len(tuning_plan(task, small_recipe(), 0).episodes[0].rows) == asked
+    assert len(judge_plan(task, small_recipe(), 0).episodes[0].rows) == asked
 
 
 def test_only_the_longest_are_shown_in_part() -> None:
@@ -163,7 +163,7 @@ def test_what_is_cut_keeps_whole_characters_and_counts_no_white_space(text: str)
 
 def test_the_prompt_is_the_classifiers_with_demonstrations() -> None:
     task = two_label_task()
-    episode = tuning_plan(task, small_recipe("filter.judge_epochs=1"), 0).episodes[0]
+    episode = judge_plan(task, small_recipe("filter.judge_epochs=1"), 0).episodes[0]
     by_text = {f" {example.text}": example for example in task.examples}
     shown = [by_text[segment.text] for segment in episode.prefix if segment.text in by_text]
     assert episode.prefix == classification_prefix(task, shown)
@@ -193,13 +193,13 @@ def test_many_examples_are_asked_for_less_often_each(
     labels: int, shots: int, size: int, limit: str, steps: int, asked: int
 ) -> None:
     recipe = small_recipe("filter.judge_epochs=10", f"filter.judge_max_steps={limit}")
-    plan = tuning_plan(task_of(labels, shots, size), recipe, 0)
+    plan = judge_plan(task_of(labels, shots, size), recipe, 0)
     assert plan.n_steps == len(plan.episodes) == steps
     assert {len(episode.rows) for episode in plan.episodes} == {asked}
     spaced = Task.create(
         "t", None, [(e.text.replace(" ", " " * 900, 1), e.label) for e in task_of(labels, shots, size).examples]
     )
-    assert tuning_plan(spaced, recipe, 0).n_steps == steps
+    assert judge_plan(spaced, recipe, 0).n_steps == steps
 
 
 def test_one_very_long_example_does_not_leave_the_others_unasked() -> None:
@@ -208,6 +208,6 @@ def test_one_very_long_example_does_not_leave_the_others_unasked() -> None:
         for label in "ab"
         for n in range(4)
     ]
-    plan = tuning_plan(Task.create("t", None, rows), small_recipe("filter.judge_epochs=10"), 0)
+    plan = judge_plan(Task.create("t", None, rows), small_recipe("filter.judge_epochs=10"), 0)
     assert len(plan.episodes[0].rows) == 4
     assert plan.n_steps == 20

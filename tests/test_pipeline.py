@@ -13,6 +13,7 @@ from handful.job import Job
 from handful.pipeline import Outcome, Stage, run_pipeline, tally
 from handful.records import Candidate, Verdict
 from handful.run import open_run, read_jsonl
+from handful.task import Task
 from tests.toys import Listener, RecordingEngine, RecordingLLM, job_of, two_label_task
 
 TIMING = {"ms_per_text"}
@@ -101,6 +102,20 @@ def test_judges_must_read_candidates_twice_as_long_as_the_examples(tmp_path: Pat
     asked = {prompt.query for prompt in engine.recorder.measured if prompt.query}
     longest = max((example.text for example in two_label_task().examples), key=len)
     assert {text[: 2 * len(longest) + 1] for text in asked} == {f"{longest} {longest}"}
+
+
+def test_the_longest_example_is_the_one_of_most_bytes(tmp_path: Path) -> None:
+    """Twenty Chinese characters are more tokens than thirty letters."""
+    engine, chinese = RecordingEngine(), "这部电影从头到尾都非常好看我很喜欢它"
+    examples = [
+        (chinese, "good"),
+        ("a fine and moving film", "good"),
+        ("a dull film of two hours", "bad"),
+        ("weak", "bad"),
+    ]
+    run(tmp_path / "run", job_of(Task.create("films", None, examples), engine), until="generate")
+    asked = {prompt.query or "" for prompt in engine.recorder.measured}
+    assert any(text.startswith(f"{chinese} {chinese}") for text in asked)
 
 
 def test_results_have_one_row_per_method(tmp_path: Path) -> None:

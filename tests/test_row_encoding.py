@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from handful.encoding import encode_text
-from handful.in_context_tuning import tuning_plan
+from handful.in_context_tuning import judge_plan
 from handful.llm.loading import LoadedModel, load_model
 from handful.prompts import classification_prefix, targets
 from handful.recipe import PromptRecipe, TrainRecipe
@@ -100,7 +100,7 @@ def test_of_many_nodes_those_are_read_that_a_text_may_have(loaded: LoadedModel) 
 
 
 def test_an_episode_is_a_batch_behind_its_own_prompt(loaded: LoadedModel) -> None:
-    plan = tuning_plan(two_label_task(), small_recipe("filter.judge_epochs=2"), 0)
+    plan = judge_plan(two_label_task(), small_recipe("filter.judge_epochs=2"), 0)
     rows, batches = encode_rows(loaded, plan, label_trie_of(loaded, plan))
     assert rows == []
     steps = [batches(step) for step in range(plan.n_steps)]

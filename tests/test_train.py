@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM
 
 from handful.encoding import encode, encode_text
 from handful.errors import Interrupted, ModelError, RunError
-from handful.in_context_tuning import tuning_plan
+from handful.in_context_tuning import judge_plan
 from handful.llm.adapters import with_adapter
 from handful.llm.decoder import Decoder
 from handful.llm.engine import open_engine
@@ -162,7 +162,7 @@ def test_next_token_loss_is_the_written_out_one(tiny_model_dir: Path) -> None:
 @pytest.mark.usefixtures("layers")
 def test_every_episode_is_a_step_behind_its_own_prompt(tiny_model_dir: Path) -> None:
     task = TASKS["multi"]
-    plan = replace(tuning_plan(task, small_recipe("filter.judge_epochs=2"), 0), train=TrainRecipe(learning_rate=1e-9))
+    plan = replace(judge_plan(task, small_recipe("filter.judge_epochs=2"), 0), train=TrainRecipe(learning_rate=1e-9))
     llm = LocalLLM(load_model(str(tiny_model_dir), device="cpu"))
     expected = []
     for episode in plan.episodes:
@@ -244,7 +244,7 @@ def test_long_labels_count_in_a_packed_row(tiny_model_dir: Path, monkeypatch: py
 
 
 def test_resumed_tuning_in_context_gives_the_same_bytes(tiny_model_dir: Path) -> None:
-    require_same_after_resuming(tiny_model_dir, tuning_plan(two_label_task(), small_recipe("filter.judge_epochs=3"), 0))
+    require_same_after_resuming(tiny_model_dir, judge_plan(two_label_task(), small_recipe("filter.judge_epochs=3"), 0))
 
 
 def require_same_after_resuming(tiny_model_dir: Path, plan: TrainingPlan) -> None:

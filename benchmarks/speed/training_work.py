@@ -25,7 +25,7 @@ from handful.records import TrainingExample
 from handful.seeding import stream
 from handful.train import train_adapter
 from handful.training_plan import TrainingPlan
-from handful.tuning import training_plan
+from handful.tuning import classifier_plan
 
 _SYNTHETIC = 21
 """Per class, in place of which other real examples stand: only their length matters here."""
@@ -43,7 +43,7 @@ def plan_of(name: str, recipe_name: str) -> TrainingPlan:
     rows = [TrainingExample(example.text, example.label, "real", 1.0) for example in (*task.examples, *extra)]
     recipe = change_recipe(PRESETS[recipe_name], ("train.lora_layer_share=1",))  # as peft tunes: in all layers
     job = Job(task, recipe, SEED, open_engine(MODEL, device="cpu"))
-    return training_plan(job, rows)
+    return classifier_plan(job, rows)
 
 
 def our_steps(plan: TrainingPlan, n_steps: int) -> tuple[list[float], list[float]]:

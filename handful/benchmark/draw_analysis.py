@@ -15,11 +15,11 @@ from handful.benchmark.draw import draw_directory, oracle_directory
 from handful.benchmark.plan import Cell
 from handful.classifier import Classifier
 from handful.evaluation.diversity import (
-    count_words,
     equal_length,
     fewest_texts,
     first_texts,
     measure_diversity,
+    total_words,
     unique_ngrams,
 )
 from handful.evaluation.filter_quality import Share, acceptance, filter_confusions, filter_precision
@@ -85,7 +85,7 @@ def analysed(cells: Sequence[Cell], run: Run, progress: Progress) -> list[dict[s
     draws = [draw for draw in (_read(cell, run) for cell in cells) if draw is not None]
     n_words: dict[str, int] = {}
     for draw in draws:
-        lengths = [length for length in map(count_words, draw.groups.values()) if length]
+        lengths = [length for length in map(total_words, draw.groups.values()) if length]
         n_words[draw.cell.task.name] = min([*lengths, n_words.get(draw.cell.task.name, sys.maxsize)])
     alike = [equal_length(draw.groups, draw.cell.seed, n_words[draw.cell.task.name]) for draw in draws]
     bleu_texts: dict[str, int] = {}
@@ -176,10 +176,10 @@ def _growth(draw: _WrittenDraw) -> Iterator[dict[str, Any]]:
     These have as many words, their labels in turn; where there are fewer, the row is of the kept ones alone.
     """
     real, kept = _in_turn(_by_label(draw.real)), _by_label(draw.kept)
-    most, real_words = draw.cell.handful().recipe.generate.synthetic_per_label, count_words(real)
+    most, real_words = draw.cell.handful().recipe.generate.synthetic_per_label, total_words(real)
     for size in (*(size for size in _SIZES if size < most), most):
         texts = [text for own in kept.values() for text in own[:size]]
-        n_words = count_words(texts)
+        n_words = total_words(texts)
         row = {"texts_per_label": size, "kept": unique_ngrams(texts, 3)}
         if n_words <= real_words:
             row["real"] = unique_ngrams(first_texts(real, n_words), 3)

@@ -89,7 +89,7 @@ def equal_length(groups: Mapping[str, Sequence[str]], seed: int, most_words: int
     Returns:
         Texts by name, in the order drawn; the last of each is cut behind the word that fills the number.
     """
-    length = min(map(count_words, groups.values()), default=0)
+    length = min(map(total_words, groups.values()), default=0)
     if most_words is not None:
         length = min(length, most_words)
     return {name: _cut(texts, length, seed, name) for name, texts in groups.items()}
@@ -101,7 +101,7 @@ def fewest_texts(groups: Mapping[str, Sequence[str]]) -> int:
     return min((count for count in counts if count > 1), default=0)
 
 
-def count_words(texts: Sequence[str]) -> int:
+def total_words(texts: Sequence[str]) -> int:
     """Return how many words the texts have together."""
     return sum(len(words(text)) for text in texts)
 

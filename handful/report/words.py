@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from handful.evaluation.diversity import count_words, equal_length, fewest_texts, measure_diversity, unique_ngrams
+from handful.evaluation.diversity import equal_length, fewest_texts, measure_diversity, total_words, unique_ngrams
 from handful.evaluation.words import CLEAR_Z, WordDifference, content_counts, log_odds
 from handful.report.clouds import cloud_pair
 from handful.report.page import Block, Figure, Fold, Section, table
@@ -85,7 +85,7 @@ def diversity_section(data: RunData) -> Section | None:
     if data.task.test:
         groups["real test texts"] = [example.text for example in data.task.test]
     groups = {name: texts for name, texts in groups.items() if len(texts) > 1}
-    lengths = {name: count_words(texts) for name, texts in groups.items()}
+    lengths = {name: total_words(texts) for name, texts in groups.items()}
     # All are cut to the shortest: a few rejected texts would leave nothing of the others to compare.
     least = lengths.get(_WRITTEN, 0) / _LEAST_SHARE
     groups = {name: texts for name, texts in groups.items() if lengths[name] >= least}
@@ -102,7 +102,7 @@ def diversity_section(data: RunData) -> Section | None:
         "without that these numbers could not be compared. The higher self-BLEU and compression, the more the texts "
         "repeat one another; the last column is how much of them stood in the real examples already."
     )
-    curve = _growth(groups, min(map(count_words, equal.values()), default=0), data.seed)
+    curve = _growth(groups, min(map(total_words, equal.values()), default=0), data.seed)
     return Section("How varied the texts are", intro, (table("texts", columns, rows), *([curve] if curve else [])))
 
 

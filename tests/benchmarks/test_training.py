@@ -14,13 +14,13 @@ from handful.llm.loading import load_model
 from handful.recipe import PRESETS
 from handful.training_plan import TrainingPlan
 from handful.training_set import real_rows
-from handful.tuning import training_plan
+from handful.tuning import classifier_plan
 from tests.toys import job_of, single_token_task
 
 
 def plan(recipe: str, tiny_model_dir: Path) -> TrainingPlan:
     job = job_of(single_token_task(), open_engine(str(tiny_model_dir), device="cpu"))
-    made = training_plan(job, real_rows(job.task, job.recipe))
+    made = classifier_plan(job, real_rows(job.task, job.recipe))
     rows = tuple(replace(row, weight=1.0) for row in made.rows)
     return replace(made, rows=rows, train=replace(PRESETS[recipe].train, batch_size=2, lora_dropout=0.0))
 

@@ -8,7 +8,7 @@ import pytest
 from torch import Tensor
 
 from handful.errors import ModelError
-from handful.in_context_tuning import tuning_plan
+from handful.in_context_tuning import judge_plan
 from handful.job import Job
 from handful.llm import bodies, linear, lora
 from handful.llm.engine import DtypeName, LocalEngine, ScriptedEngine, open_engine
@@ -91,7 +91,7 @@ def test_tuning_and_judging_are_in_what_the_cpu_is_fastest_in(
     monkeypatch.setattr(linear, "quick_precision", lambda: "bfloat16" if cpu_has_it else "float32")
     engine = open_engine(str(tiny_model_dir), device="cpu", dtype=dtype)
     files = engine.train(
-        tuning_plan(two_label_task(), small_recipe("filter.judge_epochs=1"), seed=0), MemoryStore(), lambda *_: False
+        judge_plan(two_label_task(), small_recipe("filter.judge_epochs=1"), seed=0), MemoryStore(), lambda *_: False
     )
     assert set(asked) == {expected}
     for name, data in files.items():
