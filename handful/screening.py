@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections import Counter
@@ -98,9 +99,10 @@ def _normalise(text: str) -> str:
     Symbols may be all that tells labels apart: emoji, currencies, operators. Punctuation is none of them.
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
-    symbols = "".join({character for character in folded if unicodedata.category(character) in _SYMBOLS})
-    pattern = re.compile(f"{word_pattern().pattern}|[{re.escape(symbols)}]") if symbols else word_pattern()
-    return " ".join(pattern.findall(folded)) or one_line(text)
+    symbols = {character for character in folded if unicodedata.category(character) in _SYMBOLS}
+    apart = "".join(f" {character} " if character in symbols else character for character in folded)
+    found = (([part] if part in symbols else word_pattern().findall(part)) for part in apart.split())
+    return " ".join(itertools.chain.from_iterable(found)) or one_line(text)
 
 
 def _malformed(candidate: Candidate, fewest_words: int, most_words: float, layout: re.Pattern[str]) -> str:
