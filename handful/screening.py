@@ -100,7 +100,8 @@ def _normalise(text: str) -> str:
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
     symbols = {character for character in folded if unicodedata.category(character) in _SYMBOLS}
-    apart = "".join(f" {character} " if character in symbols else character for character in folded)
+    runs = itertools.groupby(folded)  # one emoji says what three do
+    apart = "".join(f" {character} " if character in symbols else "".join(run) for character, run in runs)
     found = (([part] if part in symbols else word_pattern().findall(part)) for part in apart.split())
     return " ".join(itertools.chain.from_iterable(found)) or one_line(text)
 
@@ -144,7 +145,7 @@ def _shingles(text: str) -> Shingles:
 
 
 def _frame(real: Sequence[str]) -> Shingles:
-    """Return the word 3-grams of a form around a short slot that most of the real texts have; else nothing.
+    """Return the word 3-grams of a form around a short slot, if it is most of most real texts; else nothing.
 
     What fills the slot tells such texts apart, and would be too few of their words.
     """
@@ -156,7 +157,10 @@ def _frame(real: Sequence[str]) -> Shingles:
 
 
 class _NearDuplicates:
-    """Texts so far, found again by word 3-grams: candidates by MinHash, decided by the exact Jaccard similarity."""
+    """Texts so far, found again by word 3-grams: candidates by MinHash, decided by the exact Jaccard similarity.
+
+    Texts of a form are alike if they are so without it, too.
+    """
 
     def __init__(self, threshold: float, frame: Shingles) -> None:
         self._threshold = threshold
@@ -173,20 +177,19 @@ class _NearDuplicates:
     def add(self, text: str) -> None:
         if self._is_off:
             return
-        shingles = self._own(text)
+        shingles = _shingles(text)
         self._lookup.insert(len(self._texts), _sketch(shingles))
         self._texts.append(shingles)
 
     def finds(self, text: str) -> bool:
         if self._is_off:
             return False
-        own = self._own(text)
-        near = self._lookup.query(_sketch(own))
-        return any(len(own & self._texts[i]) >= self._threshold * len(own | self._texts[i]) for i in near)
+        own = _shingles(text)
+        near = [self._texts[i] for i in self._lookup.query(_sketch(own))]
+        return any(self._alike(own, other) and self._alike(own - self._frame, other - self._frame) for other in near)
 
-    def _own(self, text: str) -> Shingles:
-        shingles = _shingles(text)
-        return shingles - self._frame or shingles
+    def _alike(self, one: Shingles, other: Shingles) -> bool:
+        return len(one & other) >= self._threshold * len(one | other)
 
 
 def _sketch(shingles: Shingles) -> MinHash:

@@ -109,7 +109,7 @@ def test_the_longest_example_is_the_one_of_most_bytes(tmp_path: Path) -> None:
     engine, chinese = RecordingEngine(), "这部电影从头到尾都非常好看我很喜欢它"
     examples = [
         (chinese, "good"),
-        ("a fine and moving film", "good"),
+        ("a fine" + " " * 60 + "film", "good"),  # white space is read as one space
         ("a dull film of two hours", "bad"),
         ("weak", "bad"),
     ]

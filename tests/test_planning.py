@@ -28,6 +28,11 @@ def test_fewer_steps_are_planned_where_texts_are_long() -> None:
     assert make_plan(task(words=52), PRESETS["default"]).training_steps == 200 * 90 // 263  # 52 words, and "a0"
 
 
+def test_white_space_that_is_not_read_plans_no_fewer_steps() -> None:
+    rows = [(f"if {label}{n}:\n{' ' * 300}pass", label) for label in ("a", "b", "c") for n in range(4)]
+    assert make_plan(Task.create("code", None, rows), PRESETS["default"]).training_steps == 200
+
+
 def test_counts_of_the_paper() -> None:
     plan = make_plan(task(), PRESETS["paper"])
     assert plan.training_steps == 100 * 10

@@ -220,11 +220,29 @@ def test_what_fills_the_slot_of_a_form_tells_its_texts_apart() -> None:
     assert [reasons.get(text, "") for text in texts] == ["", "", "duplicate", "", "copy_of_example"]
 
 
-def test_an_opening_is_no_form() -> None:
-    """Where texts share less than half, what they share counts."""
-    examples = [Example(f"what is the {rest}", "a") for rest in ("capital of great Britain now", "age of an old whale")]
-    text = "what is the capital of great Britain"
-    reasons = screen_candidates([Candidate("0", text, "a", 0, "p")], examples, FilterRecipe())
+def test_what_a_form_shares_with_one_label_alone_tells_its_texts_apart_too() -> None:
+    places = {"on": ("kitchen", "bedroom", "garage"), "off": ("hall", "bathroom", "attic")}
+    real = [f"turn {label} the light in the {place}" for label, own in places.items() for place in own]
+    texts = ["turn off the light in the kitchen", "turn on the light in the hall", "turn on the light in the yard"]
+    assert screened_beside(real, *texts, "turn on the light in the yard!") == ["", "", "", "duplicate"]
+    # Five of nine runs of three are the same, and without the forms all three.
+    longer = [f"turn {label} the light in the kitchen near stairs" for label in places]
+    assert screened_beside(real, *longer) == ["", ""]
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        ["z b c d e w x y v"],  # shares two of its seven runs of three
+        ["k b c d e f g h l", "m n o p", "q r s t"],  # is of the form of one more, but half of the texts are not
+    ],
+)
+def test_what_is_less_than_most_of_most_texts_is_no_form(others: list[str]) -> None:
+    """Five of the nine runs are the same, three of seven if the opening were a form."""
+    examples = [Example(text, "a") for text in ("a b c d e f g h i", *others)]
+    reasons = screen_candidates(
+        [Candidate("0", "q b c d e f g h r", "a", 0, "p")], examples, FilterRecipe(near_duplicate=0.5)
+    )
     assert reasons == {"0": "near_duplicate"}
 
 
@@ -233,6 +251,7 @@ def test_an_opening_is_no_form() -> None:
     [
         ("so good \U0001f600", "so good \U0001f621", ""),
         ("so good \U0001f600", "So good... \U0001f600", "copy_of_example"),
+        ("so good \U0001f600", "so good \U0001f600\U0001f600\U0001f600!", "copy_of_example"),
         ("so good \U0001f600", "so good", ""),
         ("pay 5 $ now", "pay 5 \u20ac now", ""),
         ("what is 3 + 4", "what is 3 = 4", ""),

@@ -47,6 +47,7 @@ from handful.recipe import PRESETS
 from handful.records import Candidate, Verdict
 from handful.run import Run, open_run, read_jsonl, read_manifest
 from handful.storage.directories import SUMS
+from handful.storage.jsonl import read_json
 from handful.task import Task
 from handful.training_set import training_rows
 from handful.tuning import checkpoint_key, train_files, tuned_classifier
@@ -64,6 +65,7 @@ def measure(cell: Cell, benchmark: Path, run: Run, progress: Progress) -> list[d
         progress: Hears of it.
     """
     job = cell.handful()
+    check_draw(benchmark / draw_directory(cell), job.task)
     oracle = benchmark / oracle_directory(cell)
     drawn = benchmark / draw_directory(cell)
     candidates = [Candidate.from_row(row) for row in read_jsonl(drawn / "candidates.jsonl")]
@@ -97,7 +99,7 @@ def measure(cell: Cell, benchmark: Path, run: Run, progress: Progress) -> list[d
 
 
 def check_measured_alike(benchmark: Path, plan: BenchmarkPlan) -> None:
-    """Check that a benchmark has the draws of a plan: their folders are called alike whatever was drawn.
+    """Check that a benchmark was measured as a plan is: the folders of its draws are called alike however it was.
 
     Raises:
         RunError: It was measured with another recipe, model, precision or number of examples; names what differs.
@@ -111,6 +113,17 @@ def check_measured_alike(benchmark: Path, plan: BenchmarkPlan) -> None:
             where=str(benchmark),
             mend=f"Its bounds need what it was measured with, and {plan.shots_per_label} examples of each label.",
         )
+
+
+def check_draw(drawn: Path, task: Task) -> None:
+    """Check that a draw is of a task's examples.
+
+    Raises:
+        RunError: It is of others, or is not there.
+    """
+    stored, own = read_json(drawn / "task.json") or {}, task.to_dict()
+    if any(stored.get(key) != own[key] for key in ("labels", "examples")):
+        raise RunError("is a draw of other examples", where=str(drawn), mend="Give the task the benchmark was made of.")
 
 
 def as_said(task: Task, verdicts: Sequence[Verdict], labels: Mapping[str, str]) -> list[Verdict]:

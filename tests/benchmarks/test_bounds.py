@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from benchmarks.accuracy.bounds import as_csv, as_said, judges_answers, main, measure
+from benchmarks.accuracy.bounds import as_csv, as_said, check_draw, judges_answers, main, measure
 from handful.benchmark.benchmark import run_benchmark
 from handful.benchmark.plan import BenchmarkPlan, Cell
 from handful.errors import RunError
@@ -106,6 +107,16 @@ def test_benchmarks_of_other_draws_are_refused(tmp_path: Path, given: tuple[str,
     asked = [str(bench), str(task), "--model", "scripted", "--recipe", "fast", "-o", str(tmp_path / "bounds")]
     with pytest.raises(RunError, match=named):
         main(asked)
+
+
+def test_draws_of_other_examples_are_refused(tmp_path: Path) -> None:
+    with open_run(tmp_path / "run", MANIFEST) as run:
+        run.publish_json("task", two_label_task().to_dict())
+    check_draw(tmp_path / "run", two_label_task())
+    fewer = dataclasses.replace(two_label_task(), examples=two_label_task().examples[1:])
+    for drawn in (tmp_path / "run", tmp_path / "none"):
+        with pytest.raises(RunError, match="other examples"):
+            check_draw(drawn, fewer)
 
 
 def test_recipes_that_do_not_exist_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
