@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,10 @@ def with_adapter(loaded: LoadedModel, directory: Path, *, merge: bool = True) ->
             raise AdapterError(f"there is no {name}", where=str(directory), mend=mend)
     try:
         stored = _tensor_names(directory)
-        model = PeftModel.from_pretrained(loaded.model, str(directory))
+        with warnings.catch_warnings():
+            # peft asks the model for an attribute by its old name.
+            warnings.simplefilter("ignore", FutureWarning)
+            model = PeftModel.from_pretrained(loaded.model, str(directory))
         # Left to itself, PEFT asks the hub whether the base model's vocabulary was changed.
         own = get_peft_model_state_dict(model, save_embedding_layers=False)
         if stored != own.keys():

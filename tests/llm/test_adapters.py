@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +74,14 @@ def test_a_strangers_adapter_is_read_before_it_is_built(
     with pytest.raises(AdapterError) as refused:
         with_adapter(load_model(str(tiny_model_dir), device="cpu"), tmp_path)
     assert message in str(refused.value)
+
+
+@pytest.mark.filterwarnings("error")
+def test_nothing_is_said_of_what_peft_asks_a_model(tiny_model_dir: Path, tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        base = load_model(str(tiny_model_dir), device="cpu").model
+        get_peft_model(base, LoraConfig(target_modules="all-linear", task_type="CAUSAL_LM")).save_pretrained(tmp_path)
+    with_adapter(load_model(str(tiny_model_dir), device="cpu"), tmp_path)
