@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from statistics import fmean
 
-from handful.prompts import one_line
 from handful.recipe import Recipe
 from handful.task import Task
 from handful.words import count_bytes
@@ -49,4 +48,4 @@ def n_of_length(n: int, text_bytes: float) -> int:
 def example_bytes(task: Task, recipe: Recipe) -> float:
     """Return the mean length of the task's examples in bytes, as far as they are read."""
     read = _BYTES_PER_TOKEN * recipe.prompt.max_text_tokens
-    return fmean(min(read, count_bytes(one_line(example.text))) for example in task.examples)
+    return fmean(min(read, count_bytes(example.text)) for example in task.examples)

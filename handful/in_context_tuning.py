@@ -145,7 +145,7 @@ def _texts_within(n_bytes: int, task: Task) -> int:
 
 def _size(example: Example) -> int:
     """Return how many bytes of an example count: of a very long one little more is read (`prompt.max_text_tokens`)."""
-    return min(_BYTES_ASKED, count_bytes(one_line(example.text)))
+    return min(_BYTES_ASKED, count_bytes(example.text))
 
 
 def _fair_share(sizes: Sequence[int]) -> int:

@@ -16,7 +16,7 @@ from handful.filter import judge_candidates
 from handful.in_context_tuning import judge_plan, n_steps, shown_of, split_halves
 from handful.job import Job
 from handful.progress import Progress
-from handful.prompts import classification_prefix, classification_prompt, one_line, targets
+from handful.prompts import classification_prefix, classification_prompt, targets
 from handful.records import Candidate, Example, LabelScores
 from handful.run import Run, fingerprint
 from handful.seeding import derive_seed, stream
@@ -42,7 +42,7 @@ def check_judges_fit(job: Job) -> None:
         seeds = [derive_seed(job.seed, "judge", index) for index in range(job.recipe.filter.judges)]
         plans = [judge_plan(job.task, job.recipe, seed) for seed in seeds]
         prefixes += [episode.prefix for plan in plans for episode in plan.episodes]
-    longest = max((example.text for example in job.task.examples), key=lambda text: count_bytes(one_line(text)))
+    longest = max((example.text for example in job.task.examples), key=count_bytes)
     asked = f"{longest} {longest}{_ROOM}"  # a candidate may be twice as long as the longest example
     for prefix in prefixes:
         prompt = classification_prompt(prefix, asked, job.recipe.prompt.format)

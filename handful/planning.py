@@ -17,7 +17,7 @@ from handful.evaluation.methods import RUN_METHODS
 from handful.generate import Tally, plan_round
 from handful.in_context_tuning import episode, n_steps
 from handful.llm.label_trie import FEW_NODES, LabelTrie, build_label_trie
-from handful.prompts import Segment, classification_prefix, one_line
+from handful.prompts import Segment, classification_prefix
 from handful.recipe import Recipe
 from handful.records import TrainingExample
 from handful.task import Task
@@ -245,7 +245,7 @@ def _measured_texts(task: Task, pool: int) -> int:
 
 
 def _training(n_written: int, task: Task, recipe: Recipe) -> TrainingPlan:
-    n_bytes = sum(count_bytes(one_line(example.text)) for example in task.examples)
+    n_bytes = sum(count_bytes(example.text) for example in task.examples)
     text = "x" * (n_bytes // len(task.examples))
     real, written = (TrainingExample(text, "", source) for source in ("real", "synthetic"))
     rows = (real,) * len(task.examples) + (written,) * n_written

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from handful.prompts import Segment, one_line
+from handful.prompts import Segment
 from handful.recipe import PRESETS, PromptRecipe, TrainRecipe
 from handful.records import TrainingExample
 from handful.words import count_bytes
@@ -103,7 +103,7 @@ class TrainingPlan:
             return steps
         least = self.steps_per_epoch * (1 if len(self.labels) <= _FEW_LABELS else _LEAST_EPOCHS)
         most = max(most, self._steps_of_many_real())
-        n_bytes = sum(min(_MOST_BYTES_OF_A_TEXT, count_bytes(one_line(row.text))) for row in self.rows)
+        n_bytes = sum(min(_MOST_BYTES_OF_A_TEXT, count_bytes(row.text)) for row in self.rows)
         most = min(most, most * _BYTES_OF_A_TEXT * len(self.rows) // max(1, n_bytes))
         return min(steps, max(most, least, self.train.min_steps))
 

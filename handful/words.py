@@ -49,5 +49,11 @@ def count_words(text: str) -> int:
 
 
 def count_bytes(text: str) -> int:
-    """Return a text's length in UTF-8, which goes by tokens in any script better than characters do."""
-    return len(text.encode("utf-8", "surrogatepass"))
+    r"""Return a text's length in UTF-8, which goes by tokens in any script better than characters do.
+
+    A run of white space counts as the one space that is read of it; see `prompts.one_line`.
+
+    >>> count_bytes("if x:\n        y"), count_bytes("été")
+    (7, 5)
+    """
+    return len(" ".join(text.split()).encode("utf-8", "surrogatepass"))

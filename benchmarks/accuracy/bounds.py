@@ -65,9 +65,9 @@ def measure(cell: Cell, benchmark: Path, run: Run, progress: Progress) -> list[d
         progress: Hears of it.
     """
     job = cell.handful()
-    check_draw(benchmark / draw_directory(cell), job.task)
     oracle = benchmark / oracle_directory(cell)
     drawn = benchmark / draw_directory(cell)
+    check_draw(drawn, job.task)
     candidates = [Candidate.from_row(row) for row in read_jsonl(drawn / "candidates.jsonl")]
     verdicts = [Verdict.from_row(row) for row in read_jsonl(drawn / "verdicts.jsonl")]
     made_of = [candidate.text for candidate in candidates], (oracle / SUMS).read_text()
